@@ -1,1 +1,6 @@
-//! Orchestra.
+//! Orchestra: parallel development with Claude Code.
+//!
+//! `ARCHITECTURE.md` is the map of the rooms below; dependencies point one way:
+//! `cli, hook → conduct, supervise, integrate, view → store, git, agent → format → core`.
+
+pub mod core;

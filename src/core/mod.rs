@@ -1,0 +1,6 @@
+//! The pure heart: no file system, clock, environment, process or git in here.
+//!
+//! Everything is a plain value; the same input always gives the same output. The
+//! other rooms bring facts in as values and carry decisions out as effects.
+
+pub mod id;
