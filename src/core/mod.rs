@@ -3,4 +3,6 @@
 //! Everything is a plain value; the same input always gives the same output. The
 //! other rooms bring facts in as values and carry decisions out as effects.
 
+pub mod attempt;
 pub mod id;
+pub mod time;

@@ -1,0 +1,9 @@
+//! What is written and read: versioned shapes of files and messages.
+
+pub mod launch_file;
+pub mod outcome_file;
+pub mod status_file;
+
+/// Version of all files that this program writes. A reader accepts its own and older
+/// versions; a newer one is reported, never guessed at.
+pub const SCHEMA_VERSION: u32 = 1;
