@@ -56,7 +56,7 @@ impl fmt::Display for Millis {
         let text = match seconds {
             0 => format!("{}ms", self.0),
             1..60 => format!("{seconds}s"),
-            60..3600 if seconds % 60 == 0 => format!("{}m", seconds / 60),
+            60..3600 if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
             60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
             _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
         };

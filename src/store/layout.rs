@@ -28,7 +28,7 @@ impl Layout {
     /// The folder of names (branches, worktree folders) that a run holds.
     #[must_use]
     pub fn claims(&self) -> PathBuf {
-        self.root.join("claims")
+        self.root.join(".claims")
     }
 
     /// The folder of one orchestration.
@@ -50,7 +50,6 @@ impl Layout {
             .flatten()
             .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
             .filter_map(|e| OrchestrationId::parse(e.file_name().to_str()?).ok())
-            .filter(|id| id.as_str() != "claims")
             .collect();
         ids.sort();
         ids.iter().map(|id| self.run(id)).collect()
@@ -140,6 +139,6 @@ impl RunDir {
         /// What its supervisor printed, if it ever had to.
         supervisor_stderr => ".supervisor.stderr";
         /// What its set-up and verify commands printed.
-        commands_log => ".commands.log";
+        commands_log => ".commands";
     }
 }
