@@ -4,3 +4,5 @@
 //! `cli, hook → conduct, supervise, integrate, view → store, git, agent → format → core`.
 
 pub mod core;
+pub mod format;
+pub mod view;

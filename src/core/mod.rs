@@ -3,4 +3,8 @@
 //! Everything is a plain value; the same input always gives the same output. The
 //! other rooms bring facts in as values and carry decisions out as effects.
 
+pub mod estimate;
+pub mod graph;
 pub mod id;
+pub mod overlap;
+pub mod plan;
