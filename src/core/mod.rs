@@ -12,6 +12,8 @@ pub mod overlap;
 pub mod plan;
 pub mod record;
 pub mod retry;
+#[cfg(test)]
+mod simulation;
 pub mod state;
 pub mod step;
 pub mod time;

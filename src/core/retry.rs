@@ -122,7 +122,10 @@ mod tests {
         };
         assert_eq!(start(FailureClass::Crash, true), Some(StartMode::Resume));
         assert_eq!(start(FailureClass::Crash, false), Some(StartMode::Fresh));
-        assert_eq!(start(FailureClass::GateNotPassed, true), Some(StartMode::Fresh));
+        assert_eq!(
+            start(FailureClass::GateNotPassed, true),
+            Some(StartMode::Fresh)
+        );
     }
 
     #[test]

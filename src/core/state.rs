@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use super::graph::TaskIx;
 use super::id::{Oid, TaskName};
+use super::plan::{Priority, ValidPlan};
 use super::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
 use super::retry::RetryPolicy;
 use super::time::Timestamp;
@@ -28,6 +29,40 @@ pub struct TaskFacts {
     pub chain: u64,
     /// How many attempts may be made.
     pub max_attempts: u32,
+}
+
+impl TaskFacts {
+    /// The facts of all tasks of a plan, in its order.
+    ///
+    /// `max_attempts` applies to tasks that say nothing of it.
+    #[must_use]
+    pub fn of(plan: &ValidPlan, max_attempts: u32) -> Vec<Self> {
+        plan.ixs()
+            .map(|ix| {
+                let task = plan.task(ix);
+                let needs = plan.declared_deps(ix).to_vec();
+                let after = plan
+                    .deps(ix)
+                    .iter()
+                    .copied()
+                    .filter(|before| !needs.contains(before))
+                    .collect();
+                Self {
+                    name: task.name.clone(),
+                    needs,
+                    after,
+                    urgency: match task.priority {
+                        Priority::Critical => 0,
+                        Priority::High => 1,
+                        Priority::Normal => 2,
+                        Priority::Low => 3,
+                    },
+                    chain: plan.remaining_chain(ix),
+                    max_attempts: task.max_attempts.unwrap_or(max_attempts).max(1),
+                }
+            })
+            .collect()
+    }
 }
 
 /// The rules of one orchestration, frozen when it began.
@@ -557,7 +592,8 @@ impl State {
     /// Back from settled: it and those that waited for it count anew.
     fn revive(&mut self, task: &TaskName) {
         let Some(ix) = self.find(task) else { return };
-        if !self.task(ix).state.is_settled() || matches!(self.task(ix).state, TaskState::Done { .. })
+        if !self.task(ix).state.is_settled()
+            || matches!(self.task(ix).state, TaskState::Done { .. })
         {
             return;
         }

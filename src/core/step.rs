@@ -230,9 +230,7 @@ impl Stepper<'_> {
         let already = match task {
             None => self.state.paused,
             Some(name) => match self.state.find(name) {
-                Some(ix) => {
-                    self.state.task(ix).held || self.state.task(ix).state.is_settled()
-                }
+                Some(ix) => self.state.task(ix).held || self.state.task(ix).state.is_settled(),
                 None => true,
             },
         };
@@ -310,9 +308,11 @@ impl Stepper<'_> {
             self.record(Record::TaskRevived { task });
             todo.extend(self.state.facts(ix).needs.iter().copied());
             let skipped = self.state.needing(ix);
-            todo.extend(skipped.into_iter().filter(|d| {
-                matches!(self.state.task(*d).state, TaskState::Skipped { .. })
-            }));
+            todo.extend(
+                skipped
+                    .into_iter()
+                    .filter(|d| matches!(self.state.task(*d).state, TaskState::Skipped { .. })),
+            );
         }
     }
 
