@@ -50,7 +50,12 @@ pub enum Event {
         session_seen: bool,
     },
     /// A person or a tool asks for something.
-    Asked(Request),
+    Asked {
+        /// Tells requests apart: each is taken in once.
+        id: String,
+        /// What is asked for.
+        request: Request,
+    },
     /// Integration ended.
     Integrated(IntegrationEnd),
     /// Reports are written, the workspace is tidy.

@@ -102,7 +102,7 @@ pub enum Verdict {
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Record {
     /// The orchestration began.
     Begun,
@@ -212,4 +212,10 @@ pub enum Record {
     },
     /// Reports are written, the workspace is tidy.
     Closed,
+    /// A request from the inbox was taken in, so that it is not taken in again when its file
+    /// could not be removed before a crash.
+    RequestTaken {
+        /// The request's id.
+        id: String,
+    },
 }

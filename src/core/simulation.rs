@@ -111,6 +111,11 @@ impl World {
         world
     }
 
+    fn ask(&mut self, delay: u64, request: Request) {
+        let id = format!("r{}", self.seq);
+        self.send(delay, Event::Asked { id, request });
+    }
+
     fn send(&mut self, delay: u64, event: Event) {
         self.seq += 1;
         self.queue
@@ -140,7 +145,7 @@ impl World {
     /// The conductor dies and another one takes over: all events that were only in its
     /// memory are gone, supervisors live on.
     fn crash(&mut self) {
-        self.events.retain(|_, e| matches!(e, Event::Asked(_)));
+        self.events.retain(|_, e| matches!(e, Event::Asked { .. }));
         self.state = State::replay(self.facts.clone(), self.policy, &self.journal);
         self.send(1, Event::Adopted);
     }
@@ -396,7 +401,7 @@ fn retry_after_the_end_revives_what_was_lost_and_delivers_again() {
     );
     world.run();
     assert_eq!(world.closed, Some(Verdict::Failed));
-    world.send(5, Event::Asked(Request::Retry { task: None }));
+    world.ask(5, Request::Retry { task: None });
     world.run();
     world.assert_ended();
     assert_eq!(world.closed, Some(Verdict::Success));
@@ -470,7 +475,7 @@ proptest! {
                 6 => Request::Cancel { task: None },
                 _ => Request::Merge { mode: MergeMode::Automatic },
             };
-            world.send(at, Event::Asked(request));
+            world.ask(at, request);
         }
         let mut turns = 0;
         while world.turn() {
@@ -481,10 +486,10 @@ proptest! {
             prop_assert!(turns < 50_000);
         }
         // Whatever was paused goes on when it is asked to.
-        world.send(1, Event::Asked(Request::Resume { task: None }));
+        world.ask(1, Request::Resume { task: None });
         for t in 0..n {
             let task = TaskName::parse(&format!("t{t}")).ok();
-            world.send(2, Event::Asked(Request::Resume { task }));
+            world.ask(2, Request::Resume { task });
         }
         world.run();
         world.assert_ended();

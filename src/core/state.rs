@@ -207,6 +207,7 @@ pub struct State {
     pub(super) paused: bool,
     pub(super) cancelling: bool,
     pub(super) integration: Option<IntegrationEnd>,
+    pub(super) taken: BTreeSet<String>,
     /// Indexes over `tasks`, so that a step's cost does not grow with finished tasks.
     ready: BTreeSet<Rank>,
     delayed: BTreeSet<(Timestamp, TaskIx)>,
@@ -259,6 +260,7 @@ impl State {
             paused: false,
             cancelling: false,
             integration: None,
+            taken: BTreeSet::new(),
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             active: BTreeSet::new(),
@@ -521,6 +523,9 @@ impl State {
                     verdict: *verdict,
                     closed: false,
                 };
+            }
+            Record::RequestTaken { id } => {
+                self.taken.insert(id.clone());
             }
             Record::Closed => {
                 if let Phase::Finished { closed, .. } = &mut self.phase {

@@ -85,7 +85,12 @@ impl Stepper<'_> {
                 end,
                 session_seen,
             } => self.ended(*task, *attempt, end, *session_seen),
-            Event::Asked(request) => self.asked(request),
+            Event::Asked { id, request } => {
+                if !self.state.taken.contains(id) {
+                    self.record(Record::RequestTaken { id: id.clone() });
+                    self.asked(request);
+                }
+            }
             Event::Integrated(result) => self.integrated(result),
             Event::Closed => {
                 if matches!(self.state.phase, Phase::Finished { closed: false, .. }) {

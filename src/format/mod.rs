@@ -4,6 +4,7 @@
 pub mod launch_file;
 pub mod outcome_file;
 pub mod plan_file;
+pub mod settings_file;
 pub mod status_file;
 
 /// Version of all files that this program writes. A reader accepts its own and older
