@@ -4,3 +4,4 @@
 //! `cli, hook → conduct, supervise, integrate, view → store, git, agent → format → core`.
 
 pub mod core;
+pub mod git;
