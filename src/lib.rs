@@ -5,5 +5,6 @@
 
 pub mod core;
 pub mod format;
+pub mod git;
 pub mod store;
 pub mod view;
