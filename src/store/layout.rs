@@ -138,6 +138,10 @@ impl RunDir {
         instance_inbox => ".inbox";
         /// What its supervisor printed, if it ever had to.
         supervisor_stderr => ".supervisor.stderr";
+        /// Written once its worktree is complete.
+        worktree_ready => ".worktree.json";
+        /// Its settings, when its worktree cannot hold them.
+        instance_settings => ".settings.json";
         /// What its set-up and verify commands printed.
         commands_log => ".commands";
     }
