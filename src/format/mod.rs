@@ -1,7 +1,10 @@
 //! What is written and read: versioned shapes of files and messages.
 
+pub mod claude_stream;
+pub mod instance_request;
 pub mod launch_file;
 pub mod outcome_file;
+pub mod player_script;
 pub mod status_file;
 
 /// Version of all files that this program writes. A reader accepts its own and older

@@ -5,6 +5,7 @@
 //! removed: removing one would let two processes hold "the" lock on two inodes.
 
 pub mod atomic;
+pub mod instance_inbox;
 pub mod layout;
 pub mod lock;
 
