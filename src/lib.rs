@@ -6,5 +6,7 @@
 pub mod agent;
 pub mod core;
 pub mod format;
+pub mod git;
 pub mod store;
 pub mod supervise;
+pub mod view;

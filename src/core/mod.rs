@@ -4,5 +4,16 @@
 //! other rooms bring facts in as values and carry decisions out as effects.
 
 pub mod attempt;
+pub mod estimate;
+pub mod event;
+pub mod graph;
 pub mod id;
+pub mod overlap;
+pub mod plan;
+pub mod record;
+pub mod retry;
+#[cfg(test)]
+mod simulation;
+pub mod state;
+pub mod step;
 pub mod time;

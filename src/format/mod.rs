@@ -1,10 +1,16 @@
-//! What is written and read: versioned shapes of files and messages.
+//! What is written to disk and read from outside: versioned shapes, separate from the
+//! types of `core`, with the conversions beside them.
 
 pub mod claude_stream;
 pub mod instance_request;
 pub mod launch_file;
 pub mod outcome_file;
+<<<<<<< HEAD
 pub mod player_script;
+=======
+pub mod plan_file;
+pub mod settings_file;
+>>>>>>> main
 pub mod status_file;
 
 /// Version of all files that this program writes. A reader accepts its own and older

@@ -5,7 +5,10 @@
 //! removed: removing one would let two processes hold "the" lock on two inodes.
 
 pub mod atomic;
+pub mod claims;
+pub mod inbox;
 pub mod instance_inbox;
+pub mod journal;
 pub mod layout;
 pub mod lock;
 
@@ -40,6 +43,15 @@ pub enum StoreError {
         path: PathBuf,
         found: u64,
         known: u32,
+    },
+    #[error(
+        "line {line} of {} is not a journal record: {detail}. Nothing was changed; \
+         `orchestra doctor` says more", path.display()
+    )]
+    Journal {
+        path: PathBuf,
+        line: usize,
+        detail: String,
     },
     #[error("cannot encode {what}: {source}")]
     Encode {
