@@ -5,12 +5,9 @@ pub mod claude_stream;
 pub mod instance_request;
 pub mod launch_file;
 pub mod outcome_file;
-<<<<<<< HEAD
-pub mod player_script;
-=======
 pub mod plan_file;
+pub mod player_script;
 pub mod settings_file;
->>>>>>> main
 pub mod status_file;
 
 /// Version of all files that this program writes. A reader accepts its own and older
