@@ -1,3 +1,4 @@
 //! What people see: text out of values. No I/O.
 
+pub mod log_line;
 pub mod plan;
