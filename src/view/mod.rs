@@ -1,0 +1,3 @@
+//! What people see: text out of values. No I/O.
+
+pub mod plan;
