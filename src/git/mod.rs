@@ -38,6 +38,8 @@ mod worktree;
 
 #[cfg(test)]
 pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use checkout::{Operation, StatusEntry, TreeStatus};
 pub use command::{GitVersion, MINIMUM_GIT, git_version};
