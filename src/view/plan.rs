@@ -269,23 +269,17 @@ impl Page {
             .filter(|task| task.files.is_empty())
             .count();
         if silent > 0 && plan.len() > 1 {
-            let which = if silent == plan.len() {
-                "no task names".to_owned()
+            let line = if silent == plan.len() {
+                "cannot be foreseen, as no task names its files".to_owned()
             } else {
-                format!("{silent} of {} tasks name no", plan.len())
-            };
-            let files = if silent == plan.len() {
-                " its files"
-            } else {
-                " files"
+                let which = counted(silent, "task");
+                format!(
+                    "cannot be foreseen for {which} of {} without files",
+                    plan.len()
+                )
             };
             self.text.push('\n');
-            self.paragraph(
-                0,
-                "Overlaps: ",
-                &format!("cannot be foreseen where {which}{files}"),
-                Style::new(),
-            );
+            self.paragraph(0, "Overlaps: ", &line, Style::new());
         }
     }
 

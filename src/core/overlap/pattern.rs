@@ -103,6 +103,11 @@ enum Token {
 }
 
 impl Token {
+    fn holds_slash(&self) -> bool {
+        matches!(self, Self::Class { negated: false, ranges }
+            if ranges.iter().any(|(from, to)| (*from..=*to).contains(&'/')))
+    }
+
     /// Whether it stands for one character out of several.
     fn is_set(&self) -> bool {
         matches!(self, Self::One | Self::Class { .. })
@@ -343,6 +348,10 @@ fn compile(chars: &[char], classes: bool) -> Result<Vec<Vec<Segment>>, PatternFa
             continue;
         }
         let tokens = tokenise(part, classes)?;
+        // Tools disagree on whether such a class reaches into the next folder.
+        if tokens.iter().any(Token::holds_slash) {
+            return Ok(vec![covering(chars)]);
+        }
         if let Some((first, last)) = double_stars(part, classes) {
             let head = tokenise(&part[..=first], classes)?;
             let tail = tokenise(&part[last + 1..], classes)?;

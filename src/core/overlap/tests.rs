@@ -161,6 +161,11 @@ proptest! {
         let (Some(x), Some(y)) = (globset(&one), globset(&other)) else {
             return Ok(());
         };
+        // Its negated classes match '/' too, which those of git and of shells do not.
+        let strays = |glob: &str| glob.contains("[!") || glob.contains("[^");
+        if strays(&one) || strays(&other) {
+            return Ok(());
+        }
         for path in &paths {
             if x.is_match(path) && y.is_match(path) {
                 prop_assert!(a.may_overlap(&b), "{one} and {other} both match {path}");
@@ -210,8 +215,8 @@ proptest! {
         prop_assert!(!free_pair(&all));
         prop_assert!(concurrent_overlaps(&all, |ix| urgency[ix.index()], &files).is_empty());
         prop_assert_eq!(concurrent_overlaps(&graph, |_| 0, &files).is_empty(), added.is_empty());
-        for skip in 0..added.len() {
-            prop_assert!(free_pair(&with(Some(skip))), "an edge too many: {:?}", added[skip]);
+        for (skip, edge) in added.iter().enumerate() {
+            prop_assert!(free_pair(&with(Some(skip))), "an edge too many: {edge:?}");
         }
     }
 }

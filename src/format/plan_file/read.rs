@@ -205,15 +205,11 @@ fn sequence(json: Json, place: &str, faults: &mut Faults) -> SequenceDraft {
         .into_iter()
         .enumerate()
     {
-        match pair {
-            Json::List(pair) => match <[Json; 2]>::try_from(pair) {
-                Ok([Json::Text(one), Json::Text(other)]) => {
-                    because.push((one, other));
-                    continue;
-                }
-                _ => {}
-            },
-            _ => {}
+        if let Json::List(pair) = pair
+            && let Ok([Json::Text(one), Json::Text(other)]) = <[Json; 2]>::try_from(pair)
+        {
+            because.push((one, other));
+            continue;
         }
         faults.add(
             format!("{place}.because[{n}]"),
