@@ -3,8 +3,17 @@
 //! Everything is a plain value; the same input always gives the same output. The
 //! other rooms bring facts in as values and carry decisions out as effects.
 
+pub mod attempt;
 pub mod estimate;
+pub mod event;
 pub mod graph;
 pub mod id;
 pub mod overlap;
 pub mod plan;
+pub mod record;
+pub mod retry;
+#[cfg(test)]
+mod simulation;
+pub mod state;
+pub mod step;
+pub mod time;

@@ -1,4 +1,15 @@
 //! What is written to disk and read from outside: versioned shapes, separate from the
 //! types of `core`, with the conversions beside them.
 
+pub mod claude_stream;
+pub mod instance_request;
+pub mod launch_file;
+pub mod outcome_file;
 pub mod plan_file;
+pub mod player_script;
+pub mod settings_file;
+pub mod status_file;
+
+/// Version of all files that this program writes. A reader accepts its own and older
+/// versions; a newer one is reported, never guessed at.
+pub const SCHEMA_VERSION: u32 = 1;

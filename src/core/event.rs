@@ -1,0 +1,157 @@
+//! What reaches the state machine from outside, and what it wants done.
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use super::graph::TaskIx;
+use super::id::TaskName;
+use super::record::{IntegrationEnd, MergeMode, Place, Verdict};
+use super::time::Timestamp;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A conductor took the orchestration up: a new one, or after a crash.
+    Adopted,
+    /// Time went on; nothing else.
+    Tick,
+    /// A place for the task is claimed.
+    Prepared {
+        /// The task.
+        task: TaskIx,
+        /// The place.
+        place: Place,
+    },
+    /// No place could be had, or the attempt could not be started.
+    NotStarted {
+        /// The task.
+        task: TaskIx,
+        /// Why.
+        class: FailureClass,
+        /// What happened, for people.
+        detail: String,
+    },
+    /// The supervisor of the attempt holds its lock.
+    Launched {
+        /// The task.
+        task: TaskIx,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The supervisor is gone; this is what it left.
+    Ended {
+        /// The task.
+        task: TaskIx,
+        /// The attempt.
+        attempt: u32,
+        /// How it ended.
+        end: AttemptEnd,
+        /// Whether the session is known to exist, so that it can be resumed.
+        session_seen: bool,
+    },
+    /// A person or a tool asks for something.
+    Asked {
+        /// Tells requests apart: each is taken in once.
+        id: String,
+        /// What is asked for.
+        request: Request,
+    },
+    /// Integration ended.
+    Integrated(IntegrationEnd),
+    /// Reports are written, the workspace is tidy.
+    Closed,
+}
+
+/// A request to the conductor, as it lies in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Nothing new starts; running instances stop and keep their sessions.
+    Pause {
+        /// One task; the whole run when absent.
+        task: Option<TaskName>,
+    },
+    /// Go on.
+    Resume {
+        /// One task; the whole run when absent.
+        task: Option<TaskName>,
+    },
+    /// End it; work is kept.
+    Cancel {
+        /// One task; the whole run when absent.
+        task: Option<TaskName>,
+    },
+    /// One more or one fewer instance at once.
+    Scale {
+        /// +1, -1 or another difference.
+        by: i32,
+    },
+    /// Give failed, skipped and cancelled tasks a new chance.
+    Retry {
+        /// One task; all of them when absent.
+        task: Option<TaskName>,
+    },
+    /// Merge what is done.
+    Merge {
+        /// How far it may go.
+        mode: MergeMode,
+    },
+}
+
+/// How an instance is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopHow {
+    /// To be continued.
+    Pause,
+    /// For good.
+    Cancel,
+}
+
+/// Something to be done outside. Every effect is idempotent: after a crash it may be done
+/// again from the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Merge the dependencies' results and claim a branch and a folder for the task.
+    Prepare {
+        /// The task.
+        task: TaskIx,
+    },
+    /// Make the worktree if need be, start the attempt's supervisor if it is not running,
+    /// and watch it.
+    Launch {
+        /// The task.
+        task: TaskIx,
+        /// The attempt.
+        attempt: u32,
+        /// Its session.
+        session: SessionId,
+        /// Fresh or resumed.
+        start: StartMode,
+        /// How the attempt before ended, for a fresh session to learn from.
+        lesson: Option<String>,
+    },
+    /// Tell the supervisor of a running attempt to stop.
+    Stop {
+        /// The task.
+        task: TaskIx,
+        /// How.
+        how: StopHow,
+    },
+    /// Merge the results of these tasks in this order.
+    Integrate {
+        /// How far to go.
+        mode: MergeMode,
+        /// The tasks, dependencies first.
+        tasks: Vec<TaskIx>,
+    },
+    /// End the integration that is going on; it still reports how it ended.
+    StopIntegration,
+    /// Write results and reports; tidy up after a good end.
+    Close {
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// Send a [`Event::Tick`] at this time.
+    WakeAt(Timestamp),
+}

@@ -1,0 +1,522 @@
+//! Runs of the state machine in virtual time against a simulated world: random graphs,
+//! random ends, random requests, and a crash of the conductor after any event.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::attempt::{AttemptEnd, FailureClass, StartMode};
+use super::event::{Effect, Event, Request, StopHow};
+use super::graph::TaskIx;
+use super::id::{BranchName, Oid, TaskName};
+use super::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
+use super::retry::RetryPolicy;
+use super::state::{Phase, Policy, State, TaskFacts, TaskState};
+use super::step::step;
+use super::time::{Millis, Timestamp};
+
+fn ix(n: usize) -> TaskIx {
+    TaskIx::new(u32::try_from(n).unwrap())
+}
+
+fn oid(n: usize) -> Oid {
+    Oid::parse(&format!("{n:040x}")).unwrap()
+}
+
+fn facts(needs: &[Vec<usize>], after: &[Vec<usize>]) -> Vec<TaskFacts> {
+    needs
+        .iter()
+        .zip(after)
+        .enumerate()
+        .map(|(n, (needs, after))| TaskFacts {
+            name: TaskName::parse(&format!("t{n}")).unwrap(),
+            needs: needs.iter().map(|d| ix(*d)).collect(),
+            after: after
+                .iter()
+                .filter(|d| !needs.contains(d))
+                .map(|d| ix(*d))
+                .collect(),
+            urgency: 2,
+            chain: 1,
+            max_attempts: 3,
+        })
+        .collect()
+}
+
+fn policy(workers: u32) -> Policy {
+    Policy {
+        workers,
+        success_percent: 80,
+        merge: Some(MergeMode::Automatic),
+        retry: RetryPolicy {
+            base_delay: Millis(100),
+            max_delay: Millis(1000),
+        },
+        token: Uuid::from_u128(7),
+    }
+}
+
+/// What one attempt will do in the simulated world.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    Complete,
+    Fail(FailureClass),
+}
+
+struct World {
+    state: State,
+    facts: Vec<TaskFacts>,
+    policy: Policy,
+    journal: Vec<Record>,
+    /// Live supervisors: the attempt, when it will end, and how.
+    live: BTreeMap<TaskIx, (u32, Timestamp, AttemptEnd)>,
+    /// Attempts that have ended, as their outcome files would say.
+    outcomes: BTreeMap<(TaskIx, u32), AttemptEnd>,
+    queue: BinaryHeap<std::cmp::Reverse<(Timestamp, u64)>>,
+    events: BTreeMap<u64, Event>,
+    seq: u64,
+    now: Timestamp,
+    limit: usize,
+    trace: Vec<String>,
+    launches: BTreeSet<(TaskIx, u32)>,
+    fates: Box<dyn Fn(TaskIx, u32) -> (Fate, u64)>,
+    closed: Option<Verdict>,
+}
+
+impl World {
+    fn new(
+        facts: Vec<TaskFacts>,
+        policy: Policy,
+        fates: impl Fn(TaskIx, u32) -> (Fate, u64) + 'static,
+    ) -> Self {
+        let mut world = Self {
+            state: State::new(facts.clone(), policy),
+            facts,
+            policy,
+            journal: Vec::new(),
+            live: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            seq: 0,
+            now: Timestamp(1_000),
+            limit: policy.workers as usize,
+            trace: Vec::new(),
+            launches: BTreeSet::new(),
+            fates: Box::new(fates),
+            closed: None,
+        };
+        world.send(0, Event::Adopted);
+        world
+    }
+
+    fn ask(&mut self, delay: u64, request: Request) {
+        let id = format!("r{}", self.seq);
+        self.send(delay, Event::Asked { id, request });
+    }
+
+    fn send(&mut self, delay: u64, event: Event) {
+        self.seq += 1;
+        self.queue
+            .push(std::cmp::Reverse((self.now.plus(Millis(delay)), self.seq)));
+        self.events.insert(self.seq, event);
+    }
+
+    /// Handles the next event; false when none is left.
+    fn turn(&mut self) -> bool {
+        let Some(std::cmp::Reverse((at, seq))) = self.queue.pop() else {
+            return false;
+        };
+        let Some(event) = self.events.remove(&seq) else {
+            return true;
+        };
+        self.now = self.now.max(at);
+        self.supervisor_gone(&event);
+        let out = step(&mut self.state, &event, self.now);
+        self.journal.extend(out.records);
+        for effect in out.effects {
+            self.carry_out(effect);
+        }
+        self.check();
+        true
+    }
+
+    /// The conductor dies and another one takes over: all events that were only in its
+    /// memory are gone, supervisors live on.
+    fn crash(&mut self) {
+        self.events.retain(|_, e| matches!(e, Event::Asked { .. }));
+        self.state = State::replay(self.facts.clone(), self.policy, &self.journal);
+        self.send(1, Event::Adopted);
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Prepare { task } => {
+                for before in self.facts[task.index()].needs.clone() {
+                    assert!(
+                        matches!(self.state.task(before).state, TaskState::Done { .. }),
+                        "a task was prepared before its dependency was done"
+                    );
+                }
+                for before in self.facts[task.index()].after.clone() {
+                    assert!(self.state.task(before).state.is_settled());
+                }
+                let place = Place {
+                    branch: BranchName::for_task(self.state.name(task)),
+                    worktree: "/w".into(),
+                    base: oid(0),
+                };
+                self.send(3, Event::Prepared { task, place });
+            }
+            Effect::Launch { task, attempt, .. } => {
+                if let Some(end) = self.outcomes.get(&(task, attempt)) {
+                    let end = end.clone();
+                    self.send_end(1, task, attempt, end);
+                    return;
+                }
+                if !self.live.contains_key(&task) {
+                    assert!(
+                        self.launches.insert((task, attempt)),
+                        "an attempt was launched twice"
+                    );
+                    let name = self.state.name(task).clone();
+                    self.trace.push(format!("{} start {name}", self.now.0));
+                    self.begin(task, attempt);
+                }
+                self.send(1, Event::Launched { task, attempt });
+                let (attempt, at, end) = self.live[&task].clone();
+                self.send_end(at.since(self.now).0, task, attempt, end);
+            }
+            Effect::Stop { task, how } => {
+                if let Some((attempt, at, end)) = self.live.get_mut(&task) {
+                    *end = match how {
+                        StopHow::Pause => AttemptEnd::Paused,
+                        StopHow::Cancel => AttemptEnd::Cancelled,
+                    };
+                    *at = self.now;
+                    let (attempt, end) = (*attempt, end.clone());
+                    self.send_end(1, task, attempt, end);
+                }
+            }
+            Effect::Integrate { tasks, .. } => {
+                let mut seen = BTreeSet::new();
+                for task in &tasks {
+                    assert!(
+                        self.facts[task.index()]
+                            .needs
+                            .iter()
+                            .all(|d| seen.contains(d))
+                    );
+                    seen.insert(*task);
+                }
+                assert!(
+                    self.live.is_empty(),
+                    "integration began while instances run"
+                );
+                self.send(
+                    5,
+                    Event::Integrated(IntegrationEnd::Delivered {
+                        from: oid(0),
+                        to: oid(1),
+                        verified: true,
+                    }),
+                );
+            }
+            Effect::StopIntegration => {}
+            Effect::Close { verdict } => {
+                self.closed = Some(verdict);
+                self.send(1, Event::Closed);
+            }
+            Effect::WakeAt(at) => self.send(at.since(self.now).0, Event::Tick),
+        }
+    }
+
+    fn begin(&mut self, task: TaskIx, attempt: u32) {
+        let (fate, length) = (self.fates)(task, attempt);
+        let end = match fate {
+            Fate::Complete => AttemptEnd::Complete {
+                head: oid(task.index() + 100),
+                summary: String::new(),
+            },
+            Fate::Fail(class) => AttemptEnd::Failed {
+                class,
+                detail: "simulated".into(),
+            },
+        };
+        let at = self.now.plus(Millis(length));
+        self.live.insert(task, (attempt, at, end));
+    }
+
+    fn send_end(&mut self, delay: u64, task: TaskIx, attempt: u32, end: AttemptEnd) {
+        let session_seen = true;
+        self.send(
+            delay,
+            Event::Ended {
+                task,
+                attempt,
+                end,
+                session_seen,
+            },
+        );
+    }
+
+    /// The world's side of an end: the supervisor is gone, its outcome file is there.
+    fn supervisor_gone(&mut self, event: &Event) {
+        if let Event::Ended {
+            task, attempt, end, ..
+        } = event
+            && self.live.get(task).is_some_and(|(a, _, _)| a == attempt)
+        {
+            self.live.remove(task);
+            self.outcomes.insert((*task, *attempt), end.clone());
+        }
+    }
+
+    fn check(&mut self) {
+        let active = self.state.active().clone();
+        // Scaling down lets those that run finish; until then the old limit holds.
+        self.limit = self.limit.max(self.state.workers() as usize);
+        assert!(active.len() <= self.limit);
+        let counted = self
+            .state
+            .indexes()
+            .filter(|i| matches!(self.state.task(*i).state, TaskState::Done { .. }))
+            .count();
+        assert_eq!(counted, self.state.done());
+        let replayed = State::replay(self.facts.clone(), self.policy, &self.journal);
+        if self.journal.len() < 400 {
+            // Queues that time has moved are the only thing that a replay need not know.
+            for i in self.state.indexes() {
+                assert_eq!(replayed.task(i), self.state.task(i));
+            }
+            assert_eq!(replayed.phase(), self.state.phase());
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..200_000 {
+            if !self.turn() {
+                return;
+            }
+        }
+        panic!("the run does not end");
+    }
+
+    fn assert_ended(&self) {
+        assert!(
+            matches!(self.state.phase(), Phase::Finished { closed: true, .. }),
+            "ended in {:?} paused={} tasks={:?}",
+            self.state.phase(),
+            self.state.is_paused(),
+            self.state
+                .indexes()
+                .map(|i| &self.state.task(i).state)
+                .collect::<Vec<_>>()
+        );
+        assert!(self.state.all_settled());
+    }
+}
+
+#[test]
+fn the_five_task_graph_starts_in_four_phases() {
+    // database-schema → api-endpoints → frontend-components → {documentation, testing}
+    let needs = [vec![], vec![0], vec![1], vec![1, 2], vec![1, 2]];
+    let none = vec![Vec::new(); 5];
+    let mut world = World::new(facts(&needs, &none), policy(5), |_, _| {
+        (Fate::Complete, 100)
+    });
+    world.run();
+    world.assert_ended();
+    assert_eq!(world.closed, Some(Verdict::Success));
+    let starts: Vec<&str> = world
+        .trace
+        .iter()
+        .filter_map(|l| l.split(' ').next())
+        .collect();
+    let phases: BTreeSet<&&str> = starts.iter().collect();
+    assert_eq!(phases.len(), 4, "{:?}", world.trace);
+}
+
+#[test]
+fn a_failed_task_skips_those_that_need_it_and_only_those() {
+    let needs = [vec![], vec![0], vec![1], vec![]];
+    let after = [vec![], vec![], vec![], vec![0]];
+    let mut world = World::new(facts(&needs, &after), policy(5), |task, _| {
+        if task == ix(0) {
+            (Fate::Fail(FailureClass::Authentication), 10)
+        } else {
+            (Fate::Complete, 10)
+        }
+    });
+    world.run();
+    world.assert_ended();
+    assert!(
+        matches!(world.state.task(ix(2)).state, TaskState::Skipped { because } if because == ix(1))
+    );
+    assert!(matches!(
+        world.state.task(ix(3)).state,
+        TaskState::Done { .. }
+    ));
+    assert_eq!(world.closed, Some(Verdict::Failed));
+}
+
+#[test]
+fn a_crashed_attempt_is_resumed_with_the_same_session() {
+    let mut world = World::new(facts(&[vec![]], &[vec![]]), policy(1), |_, attempt| {
+        if attempt == 1 {
+            (Fate::Fail(FailureClass::Crash), 10)
+        } else {
+            (Fate::Complete, 10)
+        }
+    });
+    world.run();
+    world.assert_ended();
+    let sessions: Vec<_> = world
+        .journal
+        .iter()
+        .filter_map(|r| match r {
+            Record::AttemptStarted { session, start, .. } => Some((*session, *start)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sessions.len(), 2);
+    assert_eq!(sessions[0].0, sessions[1].0);
+    assert_eq!(sessions[1].1, StartMode::Resume);
+}
+
+#[test]
+fn retry_after_the_end_revives_what_was_lost_and_delivers_again() {
+    let needs = [vec![], vec![0]];
+    let mut world = World::new(
+        facts(&needs, &[vec![], vec![]]),
+        policy(2),
+        |task, attempt| {
+            if task == ix(0) && attempt <= 1 {
+                (Fate::Fail(FailureClass::Setup), 10)
+            } else {
+                (Fate::Complete, 10)
+            }
+        },
+    );
+    world.run();
+    assert_eq!(world.closed, Some(Verdict::Failed));
+    world.ask(5, Request::Retry { task: None });
+    world.run();
+    world.assert_ended();
+    assert_eq!(world.closed, Some(Verdict::Success));
+}
+
+fn graph() -> impl Strategy<Value = (Vec<Vec<usize>>, Vec<Vec<usize>>)> {
+    (1usize..12).prop_flat_map(|n| {
+        let row = |n: usize| proptest::collection::vec(proptest::collection::vec(0..n, 0..3), n);
+        (row(n), row(n)).prop_map(|(a, b)| {
+            let backwards = |rows: Vec<Vec<usize>>| {
+                rows.into_iter()
+                    .enumerate()
+                    .map(|(i, row)| {
+                        let set: BTreeSet<usize> = row.into_iter().filter(|d| *d < i).collect();
+                        set.into_iter().collect()
+                    })
+                    .collect::<Vec<Vec<usize>>>()
+            };
+            (backwards(a), backwards(b))
+        })
+    })
+}
+
+const CLASSES: [FailureClass; 6] = [
+    FailureClass::Crash,
+    FailureClass::TransientApi,
+    FailureClass::GateNotPassed,
+    FailureClass::Authentication,
+    FailureClass::SupervisorLost,
+    FailureClass::Timeout,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever the graph, the failures, the requests and the crashes: limits hold, no
+    /// dependency is broken, nothing is launched twice, and the run ends.
+    #[test]
+    fn every_run_ends_and_breaks_nothing(
+        (needs, after) in graph(),
+        workers in 1u32..5,
+        seed in any::<u64>(),
+        crashes in proptest::collection::vec(0usize..120, 0..4),
+        requests in proptest::collection::vec((0u64..400, 0u8..8, 0usize..12), 0..5),
+    ) {
+        let n = needs.len();
+        let fates = move |task: TaskIx, attempt: u32| {
+            let mut x = seed ^ (task.index() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                ^ u64::from(attempt).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x ^= x >> 31;
+            x = x.wrapping_mul(0x94d0_49bb_1331_11eb);
+            x ^= x >> 29;
+            let length = 5 + x % 200;
+            if x % 5 == 0 {
+                let class = CLASSES[usize::try_from(x / 5 % 6).unwrap()];
+                (Fate::Fail(class), length)
+            } else {
+                (Fate::Complete, length)
+            }
+        };
+        let mut world = World::new(facts(&needs, &after), policy(workers), fates);
+        for (at, kind, task) in requests {
+            let task = TaskName::parse(&format!("t{}", task % n)).ok();
+            let request = match kind {
+                0 => Request::Pause { task: None },
+                1 => Request::Pause { task },
+                2 => Request::Cancel { task },
+                3 => Request::Scale { by: -1 },
+                4 => Request::Scale { by: 2 },
+                5 => Request::Retry { task },
+                6 => Request::Cancel { task: None },
+                _ => Request::Merge { mode: MergeMode::Automatic },
+            };
+            world.ask(at, request);
+        }
+        let mut turns = 0;
+        while world.turn() {
+            turns += 1;
+            if crashes.contains(&turns) {
+                world.crash();
+            }
+            prop_assert!(turns < 50_000);
+        }
+        // Whatever was paused goes on when it is asked to.
+        world.ask(1, Request::Resume { task: None });
+        for t in 0..n {
+            let task = TaskName::parse(&format!("t{t}")).ok();
+            world.ask(2, Request::Resume { task });
+        }
+        world.run();
+        world.assert_ended();
+    }
+
+    /// A crash at any single point leads to the same verdict and the same tasks done.
+    #[test]
+    fn a_crash_changes_nothing((needs, after) in graph(), at in 0usize..150) {
+        let fates = |task: TaskIx, attempt: u32| {
+            if task.index() % 4 == 1 && attempt == 1 {
+                (Fate::Fail(FailureClass::Crash), 20)
+            } else {
+                (Fate::Complete, 20 + 7 * task.index() as u64)
+            }
+        };
+        let mut calm = World::new(facts(&needs, &after), policy(3), fates);
+        calm.run();
+        let mut shaken = World::new(facts(&needs, &after), policy(3), fates);
+        let mut turns = 0;
+        while shaken.turn() {
+            turns += 1;
+            if turns == at {
+                shaken.crash();
+            }
+        }
+        shaken.assert_ended();
+        prop_assert_eq!(calm.closed, shaken.closed);
+        prop_assert_eq!(calm.state.done(), shaken.state.done());
+    }
+}

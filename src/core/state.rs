@@ -1,0 +1,720 @@
+//! The state of one orchestration: the fold of its journal.
+//!
+//! [`State::apply`] is the only way to change it. It knows structure (who waits for whom,
+//! who is ready) and no policy; the decisions are made in [`super::step`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use super::graph::TaskIx;
+use super::id::{Oid, TaskName};
+use super::plan::{Priority, ValidPlan};
+use super::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
+use super::retry::RetryPolicy;
+use super::time::Timestamp;
+
+/// What the state machine must know of a task; nothing else of the plan matters to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskFacts {
+    /// Its name.
+    pub name: TaskName,
+    /// Tasks whose results it needs: when one of them fails, this one is skipped.
+    pub needs: Vec<TaskIx>,
+    /// Tasks that only go before it (they touch the same files): it waits for their end,
+    /// however they end, and builds on what they did.
+    pub after: Vec<TaskIx>,
+    /// 0 is the most urgent.
+    pub urgency: u8,
+    /// Weight of the longest chain of tasks that starts with this one.
+    pub chain: u64,
+    /// How many attempts may be made.
+    pub max_attempts: u32,
+}
+
+impl TaskFacts {
+    /// The facts of all tasks of a plan, in its order.
+    ///
+    /// `max_attempts` applies to tasks that say nothing of it.
+    #[must_use]
+    pub fn of(plan: &ValidPlan, max_attempts: u32) -> Vec<Self> {
+        plan.ixs()
+            .map(|ix| {
+                let task = plan.task(ix);
+                let needs = plan.declared_deps(ix).to_vec();
+                let after = plan
+                    .deps(ix)
+                    .iter()
+                    .copied()
+                    .filter(|before| !needs.contains(before))
+                    .collect();
+                Self {
+                    name: task.name.clone(),
+                    needs,
+                    after,
+                    urgency: match task.priority {
+                        Priority::Critical => 0,
+                        Priority::High => 1,
+                        Priority::Normal => 2,
+                        Priority::Low => 3,
+                    },
+                    chain: plan.remaining_chain(ix),
+                    max_attempts: task.max_attempts.unwrap_or(max_attempts).max(1),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The rules of one orchestration, frozen when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Instances at once.
+    pub workers: u32,
+    /// From how many percent of tasks done a run counts as a (partial) success.
+    pub success_percent: u8,
+    /// What to do with the results; nothing when absent.
+    pub merge: Option<MergeMode>,
+    /// Pauses between attempts.
+    pub retry: RetryPolicy,
+    /// Random number of this orchestration: name space of its session ids.
+    pub token: uuid::Uuid,
+}
+
+/// The attempt that a ready task waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// Fresh or resumed.
+    pub start: StartMode,
+    /// Not before.
+    pub not_before: Timestamp,
+}
+
+/// An attempt in work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Active {
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// Its session.
+    pub session: SessionId,
+    /// Fresh or resumed.
+    pub start: StartMode,
+    /// Whether its supervisor is known to run.
+    pub running: bool,
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskState {
+    /// Other tasks must end first.
+    Waiting,
+    /// It may start as soon as there is room.
+    Ready(Next),
+    /// An attempt is in work.
+    Active(Active),
+    /// An attempt ended badly and what follows is not yet decided.
+    Undecided {
+        /// Why.
+        class: FailureClass,
+        /// What happened.
+        detail: String,
+    },
+    /// Done.
+    Done {
+        /// The frozen tip of its branch.
+        head: Oid,
+        /// What the instance said at the end.
+        summary: String,
+    },
+    /// Given up.
+    Failed {
+        /// Why.
+        class: FailureClass,
+        /// What happened.
+        detail: String,
+    },
+    /// Never tried, since a task that it needs did not get done.
+    Skipped {
+        /// That task.
+        because: TaskIx,
+    },
+    /// Taken out on request.
+    Cancelled,
+}
+
+impl TaskState {
+    /// Whether nothing more happens to the task by itself.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(
+            self,
+            Self::Done { .. } | Self::Failed { .. } | Self::Skipped { .. } | Self::Cancelled
+        )
+    }
+}
+
+/// A task and its history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands.
+    pub state: TaskState,
+    /// Its branch and worktree, once claimed.
+    pub place: Option<Place>,
+    /// Number of the last attempt; grows with every start, so that no two are mixed up.
+    pub attempts: u32,
+    /// Attempts that failed since the task was planned or revived: what the limit counts.
+    pub failures: u32,
+    /// The session of the last attempt.
+    pub session: Option<SessionId>,
+    /// Whether that session is known to exist.
+    pub session_seen: bool,
+    /// How the last failed attempt ended.
+    pub lesson: Option<String>,
+    /// Whether it is held back on request.
+    pub held: bool,
+}
+
+/// Where the orchestration as a whole stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Tasks are worked on.
+    Running,
+    /// The results are being merged.
+    Integrating(MergeMode),
+    /// Ended; `closed` when reports are written and the workspace is tidy.
+    Finished {
+        /// How.
+        verdict: Verdict,
+        /// Whether nothing is left to do.
+        closed: bool,
+    },
+}
+
+/// Place of a ready task in the queue: urgent first, then the longest remaining chain, then
+/// the order of the plan.
+type Rank = (u8, std::cmp::Reverse<u64>, TaskIx);
+
+/// The state of one orchestration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    facts: Vec<TaskFacts>,
+    by_name: BTreeMap<TaskName, TaskIx>,
+    /// Per task: who waits for it, and whether they need its result.
+    dependents: Vec<Vec<(TaskIx, bool)>>,
+    pub(super) policy: Policy,
+    pub(super) tasks: Vec<Entry>,
+    pub(super) phase: Phase,
+    pub(super) workers: u32,
+    pub(super) paused: bool,
+    pub(super) cancelling: bool,
+    pub(super) integration: Option<IntegrationEnd>,
+    pub(super) taken: BTreeSet<String>,
+    /// Indexes over `tasks`, so that a step's cost does not grow with finished tasks.
+    ready: BTreeSet<Rank>,
+    delayed: BTreeSet<(Timestamp, TaskIx)>,
+    active: BTreeSet<TaskIx>,
+    undecided: BTreeSet<TaskIx>,
+    unsettled: usize,
+    done: usize,
+}
+
+impl State {
+    /// The state before the first record.
+    #[must_use]
+    pub fn new(facts: Vec<TaskFacts>, policy: Policy) -> Self {
+        let mut dependents = vec![Vec::new(); facts.len()];
+        let mut by_name = BTreeMap::new();
+        for (ix, fact) in indexed(&facts) {
+            by_name.insert(fact.name.clone(), ix);
+            for before in &fact.needs {
+                if let Some(list) = dependents.get_mut(before.index()) {
+                    list.push((ix, true));
+                }
+            }
+            for before in fact.after.iter().filter(|b| !fact.needs.contains(b)) {
+                if let Some(list) = dependents.get_mut(before.index()) {
+                    list.push((ix, false));
+                }
+            }
+        }
+        let tasks = facts
+            .iter()
+            .map(|_| Entry {
+                state: TaskState::Waiting,
+                place: None,
+                attempts: 0,
+                failures: 0,
+                session: None,
+                session_seen: false,
+                lesson: None,
+                held: false,
+            })
+            .collect();
+        let mut state = Self {
+            unsettled: facts.len(),
+            by_name,
+            dependents,
+            workers: policy.workers.max(1),
+            policy,
+            tasks,
+            phase: Phase::Running,
+            paused: false,
+            cancelling: false,
+            integration: None,
+            taken: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            active: BTreeSet::new(),
+            undecided: BTreeSet::new(),
+            done: 0,
+            facts,
+        };
+        for ix in state.indexes().collect::<Vec<_>>() {
+            state.requeue_if_free(ix);
+        }
+        state
+    }
+
+    /// Rebuilds the state from a journal. Records of tasks that the plan does not know are
+    /// passed over.
+    #[must_use]
+    pub fn replay<'a>(
+        facts: Vec<TaskFacts>,
+        policy: Policy,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Self {
+        let mut state = Self::new(facts, policy);
+        for record in records {
+            state.apply(record);
+        }
+        state
+    }
+
+    /// All tasks' indexes, in the order of the plan.
+    pub fn indexes(&self) -> impl Iterator<Item = TaskIx> + use<> {
+        (0..u32::try_from(self.facts.len()).unwrap_or(u32::MAX)).map(TaskIx::new)
+    }
+
+    /// A task's index by name.
+    #[must_use]
+    pub fn find(&self, name: &TaskName) -> Option<TaskIx> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A task's facts.
+    #[must_use]
+    pub fn facts(&self, ix: TaskIx) -> &TaskFacts {
+        &self.facts[ix.index()]
+    }
+
+    /// A task's name.
+    #[must_use]
+    pub fn name(&self, ix: TaskIx) -> &TaskName {
+        &self.facts(ix).name
+    }
+
+    /// A task and its history.
+    #[must_use]
+    pub fn task(&self, ix: TaskIx) -> &Entry {
+        &self.tasks[ix.index()]
+    }
+
+    /// Where the orchestration stands.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Whether nothing new starts, on request.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether the whole run is ending on request.
+    #[must_use]
+    pub fn is_cancelling(&self) -> bool {
+        self.cancelling
+    }
+
+    /// How many instances may run at once.
+    #[must_use]
+    pub fn workers(&self) -> u32 {
+        self.workers
+    }
+
+    /// How the last integration ended.
+    #[must_use]
+    pub fn integration(&self) -> Option<&IntegrationEnd> {
+        self.integration.as_ref()
+    }
+
+    /// The tasks with an attempt in work.
+    #[must_use]
+    pub fn active(&self) -> &BTreeSet<TaskIx> {
+        &self.active
+    }
+
+    /// How many tasks are done.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Whether nothing more happens to any task by itself.
+    #[must_use]
+    pub fn all_settled(&self) -> bool {
+        self.unsettled == 0
+    }
+
+    /// Whether enough tasks are done for a success or a partial success.
+    #[must_use]
+    pub fn enough_done(&self) -> bool {
+        let percent = usize::from(self.policy.success_percent.min(100));
+        self.done > 0 && self.done * 100 >= percent * self.facts.len()
+    }
+
+    /// The tasks that are done, dependencies before dependents, otherwise as in the plan.
+    #[must_use]
+    pub fn merge_order(&self) -> Vec<TaskIx> {
+        let mut waiting: Vec<usize> = self
+            .facts
+            .iter()
+            .map(|f| f.needs.len() + f.after.iter().filter(|a| !f.needs.contains(a)).count())
+            .collect();
+        let mut free: BTreeSet<TaskIx> = self
+            .indexes()
+            .filter(|ix| waiting[ix.index()] == 0)
+            .collect();
+        let mut order = Vec::with_capacity(self.done);
+        while let Some(ix) = free.pop_first() {
+            if matches!(self.task(ix).state, TaskState::Done { .. }) {
+                order.push(ix);
+            }
+            for (dependent, _) in &self.dependents[ix.index()] {
+                let left = &mut waiting[dependent.index()];
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    free.insert(*dependent);
+                }
+            }
+        }
+        order
+    }
+
+    /// The ready task that should start next at `now`, if any is due and not held.
+    #[must_use]
+    pub(super) fn next_ready(&self) -> Option<TaskIx> {
+        self.ready.first().map(|(_, _, ix)| *ix)
+    }
+
+    /// Moves the tasks whose pause is over to the ready queue; returns when the next one is.
+    pub(super) fn wake_delayed(&mut self, now: Timestamp) -> Option<Timestamp> {
+        while let Some((at, ix)) = self.delayed.first().copied() {
+            if at > now {
+                return Some(at);
+            }
+            self.delayed.pop_first();
+            self.ready.insert(self.rank(ix));
+        }
+        None
+    }
+
+    /// The tasks whose ended attempt awaits a decision.
+    pub(super) fn undecided(&self) -> Vec<TaskIx> {
+        self.undecided.iter().copied().collect()
+    }
+
+    /// The tasks that need this one's result.
+    pub(super) fn needing(&self, ix: TaskIx) -> Vec<TaskIx> {
+        self.dependents[ix.index()]
+            .iter()
+            .filter(|(_, needs)| *needs)
+            .map(|(d, _)| *d)
+            .collect()
+    }
+
+    /// Takes one record in. Records that do not fit the state (of a task that is unknown,
+    /// or already settled) change nothing: a journal can be replayed from any prefix.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Begun => {}
+            Record::Prepared { task, place } => {
+                if let Some(ix) = self.find(task) {
+                    self.tasks[ix.index()].place = Some(place.clone());
+                }
+            }
+            Record::AttemptStarted {
+                task,
+                attempt,
+                session,
+                start,
+            } => {
+                if let Some(ix) = self.find(task) {
+                    self.set(
+                        ix,
+                        TaskState::Active(Active {
+                            attempt: *attempt,
+                            session: *session,
+                            start: *start,
+                            running: false,
+                        }),
+                    );
+                    let entry = &mut self.tasks[ix.index()];
+                    entry.attempts = *attempt;
+                    entry.session = Some(*session);
+                    entry.session_seen = *start == StartMode::Resume;
+                }
+            }
+            Record::AttemptRunning { task, attempt } => {
+                if let Some(ix) = self.find(task)
+                    && let TaskState::Active(active) = &mut self.tasks[ix.index()].state
+                    && active.attempt == *attempt
+                {
+                    active.running = true;
+                }
+            }
+            Record::AttemptEnded {
+                task,
+                attempt,
+                end,
+                session_seen,
+            } => self.apply_end(task, *attempt, end, *session_seen),
+            Record::Requeued {
+                task,
+                start,
+                not_before,
+            } => {
+                if let Some(ix) = self.find(task) {
+                    self.set(
+                        ix,
+                        TaskState::Ready(Next {
+                            start: *start,
+                            not_before: *not_before,
+                        }),
+                    );
+                }
+            }
+            Record::TaskFailed {
+                task,
+                class,
+                detail,
+            } => {
+                let (class, detail) = (*class, detail.clone());
+                self.settle(task, TaskState::Failed { class, detail });
+            }
+            Record::TaskSkipped { task, because } => {
+                if let Some(because) = self.find(because) {
+                    self.settle(task, TaskState::Skipped { because });
+                }
+            }
+            Record::TaskCancelled { task } => self.settle(task, TaskState::Cancelled),
+            Record::TaskRevived { task } => self.revive(task),
+            Record::PauseRequested { task } => self.hold(task.as_ref(), true),
+            Record::ResumeRequested { task } => self.hold(task.as_ref(), false),
+            Record::CancelRequested => self.cancelling = true,
+            Record::WorkersChanged { workers } => self.workers = (*workers).max(1),
+            Record::IntegrationStarted { mode } => self.phase = Phase::Integrating(*mode),
+            Record::IntegrationEnded { result } => {
+                self.integration = Some(result.clone());
+                self.phase = Phase::Running;
+            }
+            Record::Finished { verdict } => {
+                self.phase = Phase::Finished {
+                    verdict: *verdict,
+                    closed: false,
+                };
+            }
+            Record::RequestTaken { id } => {
+                self.taken.insert(id.clone());
+            }
+            Record::Closed => {
+                if let Phase::Finished { closed, .. } = &mut self.phase {
+                    *closed = true;
+                }
+            }
+        }
+    }
+
+    fn apply_end(&mut self, task: &TaskName, attempt: u32, end: &AttemptEnd, session_seen: bool) {
+        let Some(ix) = self.find(task) else { return };
+        let TaskState::Active(active) = &self.task(ix).state else {
+            return;
+        };
+        if active.attempt != attempt {
+            return;
+        }
+        self.tasks[ix.index()].session_seen |= session_seen;
+        match end {
+            AttemptEnd::Complete { head, summary } => self.settle(
+                task,
+                TaskState::Done {
+                    head: head.clone(),
+                    summary: summary.clone(),
+                },
+            ),
+            AttemptEnd::Failed { class, detail } => {
+                let entry = &mut self.tasks[ix.index()];
+                entry.lesson = Some(detail.clone());
+                entry.failures += 1;
+                self.set(
+                    ix,
+                    TaskState::Undecided {
+                        class: *class,
+                        detail: detail.clone(),
+                    },
+                );
+            }
+            AttemptEnd::Paused => {
+                let entry = &mut self.tasks[ix.index()];
+                let start = if entry.session_seen {
+                    StartMode::Resume
+                } else {
+                    StartMode::Fresh
+                };
+                self.set(
+                    ix,
+                    TaskState::Ready(Next {
+                        start,
+                        not_before: Timestamp(0),
+                    }),
+                );
+            }
+            AttemptEnd::Cancelled => self.settle(task, TaskState::Cancelled),
+        }
+    }
+
+    fn settle(&mut self, task: &TaskName, to: TaskState) {
+        let Some(ix) = self.find(task) else { return };
+        if self.task(ix).state.is_settled() {
+            return;
+        }
+        self.set(ix, to);
+        for (dependent, _) in self.dependents[ix.index()].clone() {
+            self.requeue_if_free(dependent);
+        }
+    }
+
+    /// Back from settled: it and those that waited for it count anew.
+    fn revive(&mut self, task: &TaskName) {
+        let Some(ix) = self.find(task) else { return };
+        if !self.task(ix).state.is_settled()
+            || matches!(self.task(ix).state, TaskState::Done { .. })
+        {
+            return;
+        }
+        let entry = &mut self.tasks[ix.index()];
+        entry.failures = 0;
+        entry.held = false;
+        self.cancelling = false;
+        self.paused = false;
+        self.phase = Phase::Running;
+        self.set(ix, TaskState::Waiting);
+        self.requeue_if_free(ix);
+        for (dependent, _) in self.dependents[ix.index()].clone() {
+            if matches!(self.task(dependent).state, TaskState::Ready(_))
+                && self.task(dependent).attempts == 0
+            {
+                self.set(dependent, TaskState::Waiting);
+                self.requeue_if_free(dependent);
+            }
+        }
+    }
+
+    fn hold(&mut self, task: Option<&TaskName>, held: bool) {
+        match task {
+            None => self.paused = held,
+            Some(name) => {
+                if let Some(ix) = self.find(name) {
+                    self.leave_queues(ix);
+                    self.tasks[ix.index()].held = held;
+                    self.enter_queues(ix);
+                }
+            }
+        }
+    }
+
+    /// A waiting task all of whose predecessors are settled becomes ready.
+    fn requeue_if_free(&mut self, ix: TaskIx) {
+        if self.task(ix).state != TaskState::Waiting {
+            return;
+        }
+        let facts = &self.facts[ix.index()];
+        let free = facts
+            .needs
+            .iter()
+            .chain(&facts.after)
+            .all(|before| self.task(*before).state.is_settled());
+        if free {
+            let start = StartMode::Fresh;
+            let not_before = Timestamp(0);
+            self.set(ix, TaskState::Ready(Next { start, not_before }));
+        }
+    }
+
+    fn rank(&self, ix: TaskIx) -> Rank {
+        let facts = self.facts(ix);
+        (facts.urgency, std::cmp::Reverse(facts.chain), ix)
+    }
+
+    /// The one place where a task's state changes, so that the indexes stay true.
+    fn set(&mut self, ix: TaskIx, to: TaskState) {
+        self.leave_queues(ix);
+        let entry = &mut self.tasks[ix.index()];
+        if matches!(entry.state, TaskState::Done { .. }) {
+            self.done -= 1;
+        }
+        if !entry.state.is_settled() {
+            self.unsettled -= 1;
+        }
+        entry.state = to;
+        if matches!(entry.state, TaskState::Done { .. }) {
+            self.done += 1;
+        }
+        if !entry.state.is_settled() {
+            self.unsettled += 1;
+        }
+        self.enter_queues(ix);
+    }
+
+    fn leave_queues(&mut self, ix: TaskIx) {
+        let rank = self.rank(ix);
+        match &self.tasks[ix.index()].state {
+            TaskState::Ready(next) => {
+                self.delayed.remove(&(next.not_before, ix));
+                self.ready.remove(&rank);
+            }
+            TaskState::Active(_) => {
+                self.active.remove(&ix);
+            }
+            TaskState::Undecided { .. } => {
+                self.undecided.remove(&ix);
+            }
+            _ => {}
+        }
+    }
+
+    fn enter_queues(&mut self, ix: TaskIx) {
+        let rank = self.rank(ix);
+        let entry = &self.tasks[ix.index()];
+        match &entry.state {
+            TaskState::Ready(_) if entry.held => {}
+            TaskState::Ready(next) if next.not_before > Timestamp(0) => {
+                self.delayed.insert((next.not_before, ix));
+            }
+            TaskState::Ready(_) => {
+                self.ready.insert(rank);
+            }
+            TaskState::Active(_) => {
+                self.active.insert(ix);
+            }
+            TaskState::Undecided { .. } => {
+                self.undecided.insert(ix);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn indexed(facts: &[TaskFacts]) -> impl Iterator<Item = (TaskIx, &TaskFacts)> {
+    (0..).map(TaskIx::new).zip(facts)
+}

@@ -1,0 +1,532 @@
+//! The state machine: an event comes in, records and effects come out.
+//!
+//! [`step`] decides; each decision is a [`Record`] which is applied at once. The caller
+//! appends the records to the journal *before* it carries out the effects, so whatever is
+//! in work can be found again after a crash. [`Event::Adopted`] asks for every effect that
+//! the state says is due: a restart is nothing but that.
+
+use uuid::Uuid;
+
+use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use super::event::{Effect, Event, Request, StopHow};
+use super::graph::TaskIx;
+use super::id::TaskName;
+use super::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
+use super::retry::{self, Answer};
+use super::state::{Phase, State, TaskState};
+use super::time::Timestamp;
+
+/// What one event led to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Step {
+    /// To be journaled first; already applied to the state.
+    pub records: Vec<Record>,
+    /// To be carried out then.
+    pub effects: Vec<Effect>,
+}
+
+/// Takes one event in.
+///
+/// Deterministic: the same state, event and time give the same step. The cost does not
+/// depend on how many tasks are finished (but for [`Event::Adopted`], which looks at all).
+pub fn step(state: &mut State, event: &Event, now: Timestamp) -> Step {
+    let mut stepper = Stepper {
+        state,
+        now,
+        out: Step::default(),
+    };
+    stepper.take(event);
+    stepper.advance();
+    stepper.out
+}
+
+/// The session of an attempt: derived, so that it is known before the instance exists and
+/// the same after a replay.
+#[must_use]
+pub fn session_for(token: Uuid, task: &TaskName, attempt: u32) -> SessionId {
+    let name = format!("{task}/{attempt}");
+    SessionId(Uuid::new_v5(&token, name.as_bytes()))
+}
+
+struct Stepper<'a> {
+    state: &'a mut State,
+    now: Timestamp,
+    out: Step,
+}
+
+impl Stepper<'_> {
+    fn record(&mut self, record: Record) {
+        self.state.apply(&record);
+        self.out.records.push(record);
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.out.effects.push(effect);
+    }
+
+    fn name(&self, ix: TaskIx) -> TaskName {
+        self.state.name(ix).clone()
+    }
+
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Tick => {}
+            Event::Adopted => self.adopt(),
+            Event::Prepared { task, place } => self.prepared(*task, place),
+            Event::NotStarted {
+                task,
+                class,
+                detail,
+            } => self.not_started(*task, *class, detail),
+            Event::Launched { task, attempt } => self.launched(*task, *attempt),
+            Event::Ended {
+                task,
+                attempt,
+                end,
+                session_seen,
+            } => self.ended(*task, *attempt, end, *session_seen),
+            Event::Asked { id, request } => {
+                if !self.state.taken.contains(id) {
+                    self.record(Record::RequestTaken { id: id.clone() });
+                    self.asked(request);
+                }
+            }
+            Event::Integrated(result) => self.integrated(result),
+            Event::Closed => {
+                if matches!(self.state.phase, Phase::Finished { closed: false, .. }) {
+                    self.record(Record::Closed);
+                }
+            }
+        }
+    }
+
+    /// Every effect that is due according to the state.
+    fn adopt(&mut self) {
+        let active: Vec<TaskIx> = self.state.active().iter().copied().collect();
+        for ix in active {
+            self.start_or_watch(ix);
+            if self.state.cancelling {
+                self.stop(ix, StopHow::Cancel);
+            } else if self.state.paused || self.state.task(ix).held {
+                self.stop(ix, StopHow::Pause);
+            }
+        }
+        // A crash may have come between the end of a task and what follows from it.
+        for ix in self.state.indexes().collect::<Vec<_>>() {
+            if self.state.task(ix).state.is_settled() {
+                self.skip_those_that_need(ix);
+            }
+        }
+        match self.state.phase {
+            Phase::Running => {}
+            Phase::Integrating(mode) => self.effect_integrate(mode),
+            Phase::Finished { verdict, closed } => {
+                if !closed {
+                    self.effect(Effect::Close { verdict });
+                }
+            }
+        }
+    }
+
+    fn prepared(&mut self, ix: TaskIx, place: &Place) {
+        if !matches!(self.state.task(ix).state, TaskState::Active(_)) {
+            return;
+        }
+        if self.state.task(ix).place.is_none() {
+            let task = self.name(ix);
+            let place = place.clone();
+            self.record(Record::Prepared { task, place });
+        }
+        if self.ending(ix) {
+            // Asked to stop meanwhile: the attempt ends before it began.
+            self.end_unborn(ix);
+        } else {
+            self.start_or_watch(ix);
+        }
+    }
+
+    fn not_started(&mut self, ix: TaskIx, class: FailureClass, detail: &str) {
+        if let TaskState::Active(active) = &self.state.task(ix).state {
+            let attempt = active.attempt;
+            let end = AttemptEnd::Failed {
+                class,
+                detail: detail.to_owned(),
+            };
+            self.ended(ix, attempt, &end, false);
+        }
+    }
+
+    fn launched(&mut self, ix: TaskIx, attempt: u32) {
+        let TaskState::Active(active) = &self.state.task(ix).state else {
+            return;
+        };
+        if active.attempt != attempt {
+            return;
+        }
+        if !active.running {
+            let task = self.name(ix);
+            self.record(Record::AttemptRunning { task, attempt });
+        }
+        if self.state.cancelling {
+            self.stop(ix, StopHow::Cancel);
+        } else if self.ending(ix) {
+            self.stop(ix, StopHow::Pause);
+        }
+    }
+
+    fn ended(&mut self, ix: TaskIx, attempt: u32, end: &AttemptEnd, session_seen: bool) {
+        let TaskState::Active(active) = &self.state.task(ix).state else {
+            return;
+        };
+        if active.attempt != attempt {
+            return;
+        }
+        let task = self.name(ix);
+        let end = end.clone();
+        self.record(Record::AttemptEnded {
+            task,
+            attempt,
+            end,
+            session_seen,
+        });
+        if self.state.task(ix).state.is_settled() {
+            self.skip_those_that_need(ix);
+        }
+    }
+
+    fn asked(&mut self, request: &Request) {
+        match request {
+            Request::Pause { task } => self.asked_pause(task.as_ref()),
+            Request::Resume { task } => self.asked_resume(task.as_ref()),
+            Request::Cancel { task: None } => {
+                let over = matches!(self.state.phase, Phase::Finished { .. });
+                if !self.state.cancelling && !over {
+                    self.record(Record::CancelRequested);
+                    for ix in self.state.active().clone() {
+                        self.stop(ix, StopHow::Cancel);
+                    }
+                    if matches!(self.state.phase, Phase::Integrating(_)) {
+                        self.effect(Effect::StopIntegration);
+                    }
+                }
+            }
+            Request::Cancel { task: Some(name) } => self.asked_cancel_one(name),
+            Request::Scale { by } => {
+                let workers = self.state.workers.saturating_add_signed(*by).max(1);
+                if workers != self.state.workers {
+                    self.record(Record::WorkersChanged { workers });
+                }
+            }
+            Request::Retry { task } => self.asked_retry(task.as_ref()),
+            Request::Merge { mode } => {
+                let can = match self.state.phase {
+                    Phase::Running => self.state.all_settled(),
+                    Phase::Integrating(_) => false,
+                    Phase::Finished { .. } => true,
+                };
+                if can && self.state.done() > 0 {
+                    self.start_integration(*mode);
+                }
+            }
+        }
+    }
+
+    fn asked_pause(&mut self, task: Option<&TaskName>) {
+        let already = match task {
+            None => self.state.paused,
+            Some(name) => match self.state.find(name) {
+                Some(ix) => self.state.task(ix).held || self.state.task(ix).state.is_settled(),
+                None => true,
+            },
+        };
+        if already || matches!(self.state.phase, Phase::Finished { .. }) {
+            return;
+        }
+        self.record(Record::PauseRequested {
+            task: task.cloned(),
+        });
+        let active = self.state.active().clone();
+        for ix in active {
+            if task.is_none_or(|name| self.state.name(ix) == name) {
+                self.stop(ix, StopHow::Pause);
+            }
+        }
+    }
+
+    fn asked_resume(&mut self, task: Option<&TaskName>) {
+        let held = match task {
+            None => self.state.paused,
+            Some(name) => self
+                .state
+                .find(name)
+                .is_some_and(|ix| self.state.task(ix).held),
+        };
+        if held {
+            self.record(Record::ResumeRequested {
+                task: task.cloned(),
+            });
+        }
+    }
+
+    fn asked_cancel_one(&mut self, name: &TaskName) {
+        let Some(ix) = self.state.find(name) else {
+            return;
+        };
+        match &self.state.task(ix).state {
+            TaskState::Active(_) => self.stop(ix, StopHow::Cancel),
+            state if state.is_settled() => {}
+            _ => self.settle_as_cancelled(ix),
+        }
+    }
+
+    fn asked_retry(&mut self, task: Option<&TaskName>) {
+        if matches!(self.state.phase, Phase::Integrating(_)) {
+            return;
+        }
+        let chosen: Vec<TaskIx> = match task {
+            Some(name) => self.state.find(name).into_iter().collect(),
+            None => self.state.indexes().collect(),
+        };
+        let mut revived = Vec::new();
+        for ix in chosen {
+            self.revive(ix, &mut revived);
+        }
+    }
+
+    /// Revives a task, what it needs, and what was skipped because of it.
+    fn revive(&mut self, ix: TaskIx, revived: &mut Vec<TaskIx>) {
+        let mut todo = vec![ix];
+        while let Some(ix) = todo.pop() {
+            let lost = match &self.state.task(ix).state {
+                TaskState::Failed { .. } | TaskState::Cancelled | TaskState::Skipped { .. } => true,
+                TaskState::Waiting
+                | TaskState::Ready(_)
+                | TaskState::Active(_)
+                | TaskState::Undecided { .. }
+                | TaskState::Done { .. } => false,
+            };
+            if !lost || revived.contains(&ix) {
+                continue;
+            }
+            revived.push(ix);
+            let task = self.name(ix);
+            self.record(Record::TaskRevived { task });
+            todo.extend(self.state.facts(ix).needs.iter().copied());
+            let skipped = self.state.needing(ix);
+            todo.extend(
+                skipped
+                    .into_iter()
+                    .filter(|d| matches!(self.state.task(*d).state, TaskState::Skipped { .. })),
+            );
+        }
+    }
+
+    fn integrated(&mut self, result: &IntegrationEnd) {
+        let Phase::Integrating(mode) = self.state.phase else {
+            return;
+        };
+        self.record(Record::IntegrationEnded {
+            result: result.clone(),
+        });
+        let all = self.state.done() == self.state.tasks.len();
+        let verdict = match (result, mode) {
+            (IntegrationEnd::Delivered { .. }, _) if all => Verdict::Success,
+            (IntegrationEnd::Delivered { .. }, _) => Verdict::Partial,
+            (IntegrationEnd::Reviewable { .. }, _) => Verdict::Unmerged,
+            _ if self.state.cancelling => Verdict::Cancelled,
+            _ => Verdict::Failed,
+        };
+        self.finish(verdict);
+    }
+
+    /// Decides all that can be decided now.
+    fn advance(&mut self) {
+        if matches!(self.state.phase, Phase::Finished { .. }) {
+            return;
+        }
+        for ix in self.state.undecided() {
+            self.decide_retry(ix);
+        }
+        if self.state.cancelling {
+            for ix in self.state.indexes().collect::<Vec<_>>() {
+                let idle = matches!(
+                    self.state.task(ix).state,
+                    TaskState::Waiting | TaskState::Ready(_) | TaskState::Undecided { .. }
+                );
+                if idle {
+                    let task = self.name(ix);
+                    self.record(Record::TaskCancelled { task });
+                }
+            }
+        }
+        let wake = self.state.wake_delayed(self.now);
+        if !self.state.paused && matches!(self.state.phase, Phase::Running) {
+            while self.has_room() {
+                let Some(ix) = self.state.next_ready() else {
+                    break;
+                };
+                self.start(ix);
+            }
+            if let Some(at) = wake {
+                self.effect(Effect::WakeAt(at));
+            }
+        }
+        if self.state.all_settled() && matches!(self.state.phase, Phase::Running) {
+            self.conclude();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        u32::try_from(self.state.active().len()).unwrap_or(u32::MAX) < self.state.workers
+    }
+
+    fn decide_retry(&mut self, ix: TaskIx) {
+        let entry = self.state.task(ix);
+        let TaskState::Undecided { class, detail } = &entry.state else {
+            return;
+        };
+        let (class, detail) = (*class, detail.clone());
+        let task = self.name(ix);
+        let answer = retry::decide(
+            self.state.policy.retry,
+            class,
+            entry.failures,
+            self.state.facts(ix).max_attempts,
+            entry.session_seen,
+        );
+        match answer {
+            Answer::Retry { start, delay } => self.record(Record::Requeued {
+                task,
+                start,
+                not_before: self.now.plus(delay),
+            }),
+            Answer::GiveUp => {
+                self.record(Record::TaskFailed {
+                    task,
+                    class,
+                    detail,
+                });
+                self.skip_those_that_need(ix);
+            }
+        }
+    }
+
+    /// Whether an attempt of the task should not go on.
+    fn ending(&self, ix: TaskIx) -> bool {
+        self.state.cancelling || self.state.paused || self.state.task(ix).held
+    }
+
+    /// Ends an attempt whose supervisor was never started.
+    fn end_unborn(&mut self, ix: TaskIx) {
+        let TaskState::Active(active) = &self.state.task(ix).state else {
+            return;
+        };
+        let attempt = active.attempt;
+        let end = if self.state.cancelling {
+            AttemptEnd::Cancelled
+        } else {
+            AttemptEnd::Paused
+        };
+        self.ended(ix, attempt, &end, false);
+    }
+
+    fn start(&mut self, ix: TaskIx) {
+        let entry = self.state.task(ix);
+        let TaskState::Ready(next) = &entry.state else {
+            return;
+        };
+        let attempt = entry.attempts + 1;
+        let known = entry.session.filter(|_| entry.session_seen);
+        let (start, session) = match (next.start, known) {
+            (StartMode::Resume, Some(session)) => (StartMode::Resume, session),
+            _ => {
+                let token = self.state.policy.token;
+                let session = session_for(token, self.state.name(ix), attempt);
+                (StartMode::Fresh, session)
+            }
+        };
+        let task = self.name(ix);
+        self.record(Record::AttemptStarted {
+            task,
+            attempt,
+            session,
+            start,
+        });
+        self.start_or_watch(ix);
+    }
+
+    fn start_or_watch(&mut self, ix: TaskIx) {
+        let entry = self.state.task(ix);
+        let TaskState::Active(active) = &entry.state else {
+            return;
+        };
+        let effect = if entry.place.is_none() {
+            Effect::Prepare { task: ix }
+        } else {
+            Effect::Launch {
+                task: ix,
+                attempt: active.attempt,
+                session: active.session,
+                start: active.start,
+                lesson: entry.lesson.clone(),
+            }
+        };
+        self.effect(effect);
+    }
+
+    fn stop(&mut self, ix: TaskIx, how: StopHow) {
+        self.effect(Effect::Stop { task: ix, how });
+    }
+
+    fn settle_as_cancelled(&mut self, ix: TaskIx) {
+        let task = self.name(ix);
+        self.record(Record::TaskCancelled { task });
+        self.skip_those_that_need(ix);
+    }
+
+    /// All tasks that need a result which will not come are skipped, however far away.
+    fn skip_those_that_need(&mut self, ix: TaskIx) {
+        if matches!(self.state.task(ix).state, TaskState::Done { .. }) {
+            return;
+        }
+        let mut lost = vec![ix];
+        while let Some(ix) = lost.pop() {
+            for dependent in self.state.needing(ix) {
+                if self.state.task(dependent).state.is_settled() {
+                    continue;
+                }
+                let (task, because) = (self.name(dependent), self.name(ix));
+                self.record(Record::TaskSkipped { task, because });
+                lost.push(dependent);
+            }
+        }
+    }
+
+    fn conclude(&mut self) {
+        if self.state.cancelling {
+            self.finish(Verdict::Cancelled);
+        } else if !self.state.enough_done() {
+            self.finish(Verdict::Failed);
+        } else {
+            match self.state.policy.merge {
+                Some(mode) => self.start_integration(mode),
+                None => self.finish(Verdict::Unmerged),
+            }
+        }
+    }
+
+    fn start_integration(&mut self, mode: MergeMode) {
+        self.record(Record::IntegrationStarted { mode });
+        self.effect_integrate(mode);
+    }
+
+    fn effect_integrate(&mut self, mode: MergeMode) {
+        let tasks = self.state.merge_order();
+        self.effect(Effect::Integrate { mode, tasks });
+    }
+
+    fn finish(&mut self, verdict: Verdict) {
+        self.record(Record::Finished { verdict });
+        self.effect(Effect::Close { verdict });
+    }
+}

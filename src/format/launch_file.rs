@@ -1,0 +1,101 @@
+//! `instance-TASK.launch.json`: everything a supervisor needs for one attempt.
+//!
+//! Written by the conductor before it starts the supervisor, read by the supervisor only.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::attempt::{SessionId, StartMode};
+use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
+
+/// Which agent works on the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum AgentChoice {
+    /// The real Claude Code client.
+    Claude {
+        /// The program: a path, or a name looked up in PATH.
+        program: PathBuf,
+    },
+    /// The built-in scripted player: no login, no network.
+    Scripted {
+        /// The script that it plays; its own default when absent.
+        script: Option<PathBuf>,
+    },
+}
+
+/// The order for one attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaunchFile {
+    /// Version of this shape.
+    pub schema_version: u32,
+    /// The orchestration.
+    pub orchestration_id: OrchestrationId,
+    /// Random token of the orchestration; part of the process marker, so that another
+    /// repository's run with the same id is never mistaken for this one.
+    pub token: String,
+    /// The task.
+    pub task: TaskName,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// The session, chosen beforehand.
+    pub session_id: SessionId,
+    /// Fresh or resumed.
+    pub start: StartMode,
+    /// The agent.
+    pub agent: AgentChoice,
+    /// The task's worktree.
+    pub worktree: PathBuf,
+    /// The person's main checkout, which nothing may write to.
+    pub main_checkout: PathBuf,
+    /// The task's branch.
+    pub branch: BranchName,
+    /// The commit that the branch started from.
+    pub base: Oid,
+    /// The first user message (for a resumed session: how to go on).
+    pub prompt: String,
+    /// The rules, appended to the system prompt.
+    pub system_prompt: String,
+    /// Claude Code's permission mode.
+    pub permission_mode: String,
+    /// Tools allowed without asking.
+    pub allowed_tools: Vec<String>,
+    /// Tools denied.
+    pub disallowed_tools: Vec<String>,
+    /// Settings file to hand over, when the worktree cannot hold its own.
+    #[serde(default)]
+    pub settings: Option<PathBuf>,
+    /// Model; the client's default when absent.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Environment of the instance beyond the inherited one.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Set-up command of the worktree, configured by the person; run before the agent.
+    #[serde(default)]
+    pub setup: Option<String>,
+    /// Verify command, configured by the person.
+    #[serde(default)]
+    pub verify: Option<String>,
+    /// Time for the whole attempt, seconds.
+    pub timeout_seconds: u64,
+    /// Time for one run of the verify or set-up command, seconds.
+    pub command_timeout_seconds: u64,
+    /// Budget, US dollars.
+    #[serde(default)]
+    pub max_budget_usd: Option<f64>,
+    /// How many times an instance that says it is done without evidence is sent back.
+    pub gate_rounds: u32,
+    /// Whether a task may end without commits (an investigation may).
+    #[serde(default)]
+    pub may_end_without_commits: bool,
+    /// Number of the issue, for the status file.
+    #[serde(default)]
+    pub issue_number: Option<u64>,
+    /// Title of the issue, for the status file.
+    #[serde(default)]
+    pub issue_title: Option<String>,
+}

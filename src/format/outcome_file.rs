@@ -1,0 +1,24 @@
+//! `instance-TASK.outcome.json`: how an attempt ended, the supervisor's last word.
+//!
+//! A supervisor whose lock is free and whose attempt has no outcome file was lost.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::attempt::AttemptEnd;
+
+/// The file itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeFile {
+    /// Version of this shape.
+    pub schema_version: u32,
+    /// The attempt that ended.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: AttemptEnd,
+    /// Money spent by this attempt, US dollars.
+    #[serde(default)]
+    pub cost_usd: Option<f64>,
+    /// When it ended, RFC 3339.
+    pub ended_at: String,
+}

@@ -1,0 +1,109 @@
+//! `settings.json`: how one run was configured when it began. Frozen: what a run does never
+//! changes because a configuration file did.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::launch_file::AgentChoice;
+use crate::core::id::{BranchName, Oid, OrchestrationId};
+use crate::core::record::MergeMode;
+use crate::core::retry::RetryPolicy;
+use crate::core::state::Policy;
+use crate::core::time::Millis;
+
+/// What is tidied up when a run ends.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum CleanupWhen {
+    /// Nothing: worktrees and branches stay.
+    Never,
+    /// What was delivered, after a good end.
+    Success,
+    /// Everything, failed tasks too (their work stays in backup refs).
+    All,
+}
+
+/// The file itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingsFile {
+    /// Version of this shape.
+    pub schema_version: u32,
+    /// The run.
+    pub orchestration_id: OrchestrationId,
+    /// Random number of this run: name space of session ids, part of process markers.
+    pub token: uuid::Uuid,
+    /// When the run was created, RFC 3339.
+    pub created_at: String,
+    /// The person's main checkout.
+    pub main_checkout: PathBuf,
+    /// The branch that results are delivered to.
+    pub base_branch: BranchName,
+    /// Its tip when the run began: where tasks without dependencies start.
+    pub base_commit: Oid,
+    /// The folder that holds the worktrees.
+    pub worktree_dir: PathBuf,
+    /// A folder of the machine's user for what is shared between runs (port slots).
+    pub state_dir: PathBuf,
+    /// Who works on the tasks.
+    pub agent: AgentChoice,
+    /// Instances at once.
+    pub max_workers: u32,
+    /// Time for one attempt, seconds, for tasks that say nothing of it.
+    pub timeout_seconds: u64,
+    /// Time for one run of the verify or set-up command, seconds.
+    pub command_timeout_seconds: u64,
+    /// Attempts per task, for tasks that say nothing of it.
+    pub max_attempts: u32,
+    /// How often an instance is sent back for missing evidence.
+    pub gate_rounds: u32,
+    /// First pause before a retry, milliseconds.
+    pub retry_base_ms: u64,
+    /// From how many percent of tasks done a run counts as a success.
+    pub success_percent: u8,
+    /// What to do with the results; nothing when null.
+    pub merge: Option<MergeMode>,
+    /// What is tidied up at the end.
+    pub cleanup: CleanupWhen,
+    /// Claude Code's permission mode for instances.
+    pub permission_mode: String,
+    /// Tools that instances may use without asking.
+    pub allowed_tools: Vec<String>,
+    /// Tools that they may not use.
+    pub disallowed_tools: Vec<String>,
+    /// Model for tasks that say nothing of it.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Budget of a task in US dollars, for tasks that say nothing of it.
+    #[serde(default)]
+    pub max_budget_usd: Option<f64>,
+    /// Command that proves a tree; run in each task's worktree and on the merged tree.
+    #[serde(default)]
+    pub verify: Option<String>,
+    /// Command that makes a new worktree ready.
+    #[serde(default)]
+    pub setup: Option<String>,
+    /// The Claude Code session that started the run.
+    #[serde(default)]
+    pub started_by_session: Option<String>,
+}
+
+impl SettingsFile {
+    /// The rules for the state machine.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy {
+            workers: self.max_workers,
+            success_percent: self.success_percent,
+            merge: self.merge,
+            retry: RetryPolicy {
+                base_delay: Millis(self.retry_base_ms),
+                ..RetryPolicy::default()
+            },
+            token: self.token,
+        }
+    }
+}

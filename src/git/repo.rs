@@ -1,0 +1,405 @@
+//! Finding a repository and its main checkout, and where `HEAD` is.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::command::{Git, Output, git_version};
+use super::error::GitError;
+use super::worktree;
+use crate::core::id::{BranchName, Oid};
+
+/// Which tool reads commits, trees and refs of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// libgit2, inside this process.
+    Library,
+    /// The `git` command: for repositories that libgit2 cannot open (reftable,
+    /// SHA-256) or would answer wrongly for (partial clones, replace refs, shallow).
+    Command,
+}
+
+/// What `HEAD` of a checkout points at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Head {
+    /// On a branch with at least one commit.
+    Branch {
+        /// The branch.
+        name: BranchName,
+        /// Its commit.
+        oid: Oid,
+    },
+    /// On a branch that has no commit yet.
+    Unborn {
+        /// The branch that the first commit would make.
+        name: BranchName,
+    },
+    /// On a commit, not on a branch.
+    Detached {
+        /// The commit.
+        oid: Oid,
+    },
+}
+
+impl Head {
+    /// The commit, if there is one.
+    #[must_use]
+    pub fn oid(&self) -> Option<&Oid> {
+        match self {
+            Self::Branch { oid, .. } | Self::Detached { oid } => Some(oid),
+            Self::Unborn { .. } => None,
+        }
+    }
+
+    /// The branch, if `HEAD` is on one.
+    #[must_use]
+    pub fn branch(&self) -> Option<&BranchName> {
+        match self {
+            Self::Branch { name, .. } | Self::Unborn { name } => Some(name),
+            Self::Detached { .. } => None,
+        }
+    }
+}
+
+/// One repository with its main checkout. Cheap to clone, usable from many threads.
+#[derive(Clone)]
+pub struct Repo {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: PathBuf,
+    common_dir: PathBuf,
+    backend: Backend,
+    /// Opened repositories that no thread uses right now.
+    idle: Mutex<Vec<git2::Repository>>,
+}
+
+impl std::fmt::Debug for Repo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repo")
+            .field("root", &self.inner.root)
+            .field("common_dir", &self.inner.common_dir)
+            .field("backend", &self.inner.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Repo {
+    /// Finds the repository from any folder in it: the main checkout, a folder below
+    /// it, or one of its linked worktrees. The result is always about the **main**
+    /// checkout. For a bare repository with worktrees that is the worktree of its
+    /// default branch.
+    ///
+    /// # Errors
+    /// [`GitError::NotARepository`], [`GitError::Bare`], [`GitError::NotOwned`],
+    /// [`GitError::NoMainCheckout`], [`GitError::NoGit`], [`GitError::TooOld`].
+    pub fn discover(start: &Path) -> Result<Self, GitError> {
+        git_version()?;
+        let places = Places::of(start)?;
+        let root = if places.bare {
+            default_worktree_of_bare(&places.common_dir)?
+        } else if places.git_dir == places.common_dir {
+            top_level(start, &places.common_dir)?
+        } else {
+            main_checkout(start, &places.common_dir)?
+        };
+        let backend = backend_for(&places.common_dir);
+        Ok(Self::assemble(root, places.common_dir, backend))
+    }
+
+    fn assemble(root: PathBuf, common_dir: PathBuf, backend: Backend) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                root,
+                common_dir,
+                backend,
+                idle: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The same repository served by the other backend, to compare them.
+    #[cfg(test)]
+    pub(crate) fn with_backend(&self, backend: Backend) -> Self {
+        Self::assemble(
+            self.inner.root.clone(),
+            self.inner.common_dir.clone(),
+            backend,
+        )
+    }
+
+    /// The top folder of the main checkout.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// The folder that all worktrees share: `.git` of the main checkout, usually.
+    #[must_use]
+    pub fn common_dir(&self) -> &Path {
+        &self.inner.common_dir
+    }
+
+    /// Which tool reads this repository.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.inner.backend
+    }
+
+    /// `HEAD` of the main checkout.
+    ///
+    /// # Errors
+    /// What git says when it cannot be read.
+    pub fn head(&self) -> Result<Head, GitError> {
+        self.head_at(self.root())
+    }
+
+    /// `HEAD` of the worktree in which a folder lies.
+    ///
+    /// # Errors
+    /// What git says when it cannot be read.
+    pub fn head_at(&self, start: &Path) -> Result<Head, GitError> {
+        let symbolic = Git::at(start)
+            .args(["symbolic-ref", "-q", "HEAD"])
+            .output()?;
+        let commit = Git::at(start)
+            .args(["rev-parse", "-q", "--verify", "HEAD^{commit}"])
+            .output()?;
+        let oid = match commit.code {
+            Some(0) => Some(parse_oid(&commit, &commit.text())?),
+            Some(1) => None,
+            _ => return Err(classify(&commit, start)),
+        };
+        let name = match symbolic.code {
+            Some(0) => symbolic
+                .text()
+                .strip_prefix("refs/heads/")
+                .map(|short| parse_branch(&symbolic, short))
+                .transpose()?,
+            Some(1) => None,
+            _ => return Err(classify(&symbolic, start)),
+        };
+        match (name, oid) {
+            (Some(name), Some(oid)) => Ok(Head::Branch { name, oid }),
+            (Some(name), None) => Ok(Head::Unborn { name }),
+            (None, Some(oid)) => Ok(Head::Detached { oid }),
+            (None, None) => Err(GitError::Missing {
+                what: format!("the commit that HEAD of {} points at", start.display()),
+            }),
+        }
+    }
+
+    /// A call of git in the main checkout.
+    pub(crate) fn git(&self) -> Git {
+        Git::at(self.root())
+    }
+
+    /// Does something with the library; opens the repository when none is idle.
+    pub(crate) fn library<T>(
+        &self,
+        work: impl FnOnce(&git2::Repository) -> Result<T, GitError>,
+    ) -> Result<T, GitError> {
+        let idle = self
+            .inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let repository = match idle {
+            Some(repository) => repository,
+            None => open_library(self.common_dir()).map_err(|e| GitError::Library {
+                doing: "opening it",
+                detail: e.message().to_owned(),
+            })?,
+        };
+        let result = work(&repository);
+        self.inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(repository);
+        result
+    }
+}
+
+/// What git says about the repository round a folder.
+struct Places {
+    git_dir: PathBuf,
+    common_dir: PathBuf,
+    bare: bool,
+}
+
+impl Places {
+    fn of(start: &Path) -> Result<Self, GitError> {
+        if !start.is_dir() {
+            return Err(GitError::NotARepository {
+                path: start.to_owned(),
+            });
+        }
+        let output = Git::at(start)
+            .args([
+                "rev-parse",
+                "--path-format=absolute",
+                "--git-dir",
+                "--git-common-dir",
+            ])
+            .output()?;
+        if !output.success() {
+            return Err(classify(&output, start));
+        }
+        let mut lines = output.stdout.split(|b| *b == b'\n');
+        let (Some(git_dir), Some(common_dir)) = (lines.next(), lines.next()) else {
+            return Err(output.unreadable("two paths were expected"));
+        };
+        let common_dir = path(common_dir);
+        // Asked of the shared folder: inside a worktree of a bare repository, git
+        // says "not bare".
+        let bare = Git::at(&common_dir)
+            .arg("--git-dir=.")
+            .args(["config", "--type=bool", "--get", "core.bare"])
+            .output()?;
+        Ok(Self {
+            git_dir: path(git_dir),
+            common_dir,
+            bare: bare.success() && bare.text() == "true",
+        })
+    }
+}
+
+pub(crate) fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+/// A failure to open a repository, typed where a person can do something about it.
+fn classify(output: &Output, start: &Path) -> GitError {
+    let text = &output.stderr;
+    if text.contains("dubious ownership") {
+        let path = text
+            .split_once("repository at '")
+            .and_then(|(_, rest)| rest.split_once('\''))
+            .map_or_else(|| start.to_owned(), |(path, _)| PathBuf::from(path));
+        GitError::NotOwned { path }
+    } else if text.contains("not a git repository") {
+        GitError::NotARepository {
+            path: start.to_owned(),
+        }
+    } else {
+        output.failed()
+    }
+}
+
+fn top_level(start: &Path, common_dir: &Path) -> Result<PathBuf, GitError> {
+    let output = Git::at(start)
+        .args(["rev-parse", "--show-toplevel"])
+        .output()?;
+    if output.success() && !output.text().is_empty() {
+        return Ok(path(trim_line(&output.stdout)));
+    }
+    // Inside the `.git` folder itself.
+    main_checkout(start, common_dir)
+}
+
+/// The main checkout as seen from elsewhere: `core.worktree` (submodules, separate
+/// git folders), else the folder that holds `.git`.
+fn main_checkout(start: &Path, common_dir: &Path) -> Result<PathBuf, GitError> {
+    let lost = || GitError::NoMainCheckout {
+        common_dir: common_dir.to_owned(),
+        start: start.to_owned(),
+    };
+    let configured = Git::at(common_dir)
+        .arg("--git-dir=.")
+        .args(["config", "--get", "core.worktree"])
+        .output()?;
+    let candidate = if configured.success() {
+        common_dir.join(path(trim_line(&configured.stdout)))
+    } else if common_dir.file_name() == Some(OsStr::new(".git")) {
+        common_dir.parent().ok_or_else(lost)?.to_owned()
+    } else {
+        return Err(lost());
+    };
+    if !candidate.is_dir() {
+        return Err(lost());
+    }
+    let places = Places::of(&candidate)?;
+    if places.common_dir != common_dir {
+        return Err(lost());
+    }
+    top_of(&candidate)
+}
+
+fn top_of(folder: &Path) -> Result<PathBuf, GitError> {
+    let output = Git::at(folder)
+        .args(["rev-parse", "--show-toplevel"])
+        .run()?;
+    Ok(path(trim_line(&output.stdout)))
+}
+
+/// A bare repository with worktrees beside it is a common way to work: the worktree
+/// of its default branch then stands for the main checkout.
+fn default_worktree_of_bare(common_dir: &Path) -> Result<PathBuf, GitError> {
+    let head = Git::at(common_dir)
+        .arg("--git-dir=.")
+        .args(["symbolic-ref", "-q", "HEAD"])
+        .output()?;
+    worktree::list(common_dir)?
+        .into_iter()
+        .find(|w| !w.bare && w.path.is_dir() && w.branch.as_deref() == Some(&head.text()))
+        .map(|w| w.path)
+        .ok_or_else(|| GitError::Bare {
+            path: common_dir.to_owned(),
+        })
+}
+
+fn open_library(common_dir: &Path) -> Result<git2::Repository, git2::Error> {
+    git2::Repository::open_ext(
+        common_dir,
+        git2::RepositoryOpenFlags::NO_SEARCH | git2::RepositoryOpenFlags::NO_DOTGIT,
+        std::iter::empty::<&OsStr>(),
+    )
+}
+
+/// The one check that decides which backend serves a repository.
+fn backend_for(common_dir: &Path) -> Backend {
+    let Ok(repository) = open_library(common_dir) else {
+        return Backend::Command;
+    };
+    if serves(&repository, common_dir).unwrap_or(false) {
+        Backend::Library
+    } else {
+        Backend::Command
+    }
+}
+
+/// Whether libgit2 gives git's answers for commits, trees, diffs and refs here. Index
+/// formats do not matter: no index is read through it.
+fn serves(repository: &git2::Repository, common_dir: &Path) -> Result<bool, git2::Error> {
+    // History that is cut off, or objects that stand in for others.
+    if common_dir.join("shallow").exists() || common_dir.join("info/grafts").exists() {
+        return Ok(false);
+    }
+    if repository
+        .references_glob("refs/replace/*")?
+        .next()
+        .is_some()
+    {
+        return Ok(false);
+    }
+    // Objects that git fetches when they are first read.
+    let config = repository.config()?;
+    let mut entries = config.entries(Some("(extensions\\.partialclone|remote\\..*\\.promisor)"))?;
+    Ok(entries.next().is_none())
+}
+
+pub(crate) fn trim_line(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\n").unwrap_or(bytes)
+}
+
+pub(crate) fn parse_oid(output: &Output, text: &str) -> Result<Oid, GitError> {
+    Oid::parse(text).map_err(|e| output.unreadable(e.to_string()))
+}
+
+pub(crate) fn parse_branch(output: &Output, text: &str) -> Result<BranchName, GitError> {
+    BranchName::parse(text).map_err(|e| output.unreadable(e.to_string()))
+}

@@ -1,0 +1,144 @@
+//! Repositories for tests, made with the `git` command in temporary folders.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::command::Git;
+use super::repo::Repo;
+use crate::core::id::{BranchName, Oid};
+
+/// A repository in a temporary folder, removed with this value.
+pub(crate) struct Fixture {
+    folder: TempDir,
+    /// The main checkout.
+    pub(crate) root: PathBuf,
+}
+
+impl Fixture {
+    /// A repository on `main` with one commit that holds `README`.
+    pub(crate) fn new() -> Self {
+        Self::with_init("repo", &[])
+    }
+
+    /// The same in a folder of another name, or with options for `git init`.
+    pub(crate) fn with_init(name: &str, options: &[&str]) -> Self {
+        let fixture = Self::empty(name, options);
+        fixture.write("README", "hello\n");
+        fixture.commit("first");
+        fixture
+    }
+
+    /// A repository without a commit.
+    pub(crate) fn empty(name: &str, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(folder.path()).unwrap();
+        let root = base.join(name);
+        std::fs::create_dir_all(&root).unwrap();
+        let fixture = Self { folder, root };
+        fixture.git(&[&["init", "-q", "-b", "main"], options].concat());
+        fixture.git(&["config", "user.name", "Ada"]);
+        fixture.git(&["config", "user.email", "ada@example.org"]);
+        fixture
+    }
+
+    /// A path beside the main checkout.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        std::fs::canonicalize(self.folder.path())
+            .unwrap()
+            .join(name)
+    }
+
+    pub(crate) fn repo(&self) -> Repo {
+        Repo::discover(&self.root).unwrap()
+    }
+
+    /// Runs git in the main checkout; its output without the final line break.
+    pub(crate) fn git(&self, args: &[&str]) -> String {
+        git_in(&self.root, args)
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        write_in(&self.root, path, content);
+    }
+
+    /// Commits everything in the main checkout.
+    pub(crate) fn commit(&self, message: &str) -> Oid {
+        commit_in(&self.root, message)
+    }
+
+    /// A commit on top of another that holds the given files beside its own, made
+    /// without touching the checkout.
+    pub(crate) fn commit_on(&self, parent: &Oid, files: &[(&str, &str)]) -> Oid {
+        let index = self.beside("commit-on.index");
+        let run = |args: &[&str], input: &str| {
+            Git::at(&self.root)
+                .env("GIT_INDEX_FILE", &index)
+                .args(args)
+                .input(input)
+                .run()
+                .unwrap()
+                .text()
+        };
+        run(&["read-tree", parent.as_str()], "");
+        for (path, content) in files {
+            let blob = run(&["hash-object", "-w", "--stdin"], content);
+            run(
+                &[
+                    "update-index",
+                    "--add",
+                    "--cacheinfo",
+                    &format!("100644,{blob},{path}"),
+                ],
+                "",
+            );
+        }
+        let tree = run(&["write-tree"], "");
+        let _ = std::fs::remove_file(&index);
+        oid(&run(
+            &["commit-tree", "-m", "more", "-p", parent.as_str(), &tree],
+            "",
+        ))
+    }
+
+    pub(crate) fn hook(&self, name: &str, script: &str) {
+        let path = self.root.join(".git/hooks").join(name);
+        write_executable(&path, script);
+    }
+}
+
+pub(crate) fn write_executable(path: &Path, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+pub(crate) fn git_in(dir: &Path, args: &[&str]) -> String {
+    Git::at(dir).args(args).run().unwrap().text()
+}
+
+pub(crate) fn write_in(dir: &Path, path: &str, content: &str) {
+    let path = dir.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+pub(crate) fn commit_in(dir: &Path, message: &str) -> Oid {
+    git_in(dir, &["add", "-A"]);
+    git_in(dir, &["commit", "-q", "-m", message]);
+    oid(&git_in(dir, &["rev-parse", "HEAD"]))
+}
+
+pub(crate) fn oid(text: &str) -> Oid {
+    Oid::parse(text).unwrap()
+}
+
+pub(crate) fn branch(text: &str) -> BranchName {
+    BranchName::parse(text).unwrap()
+}
+
+/// The content of a file below a folder.
+pub(crate) fn read(dir: &Path, path: &str) -> String {
+    std::fs::read_to_string(dir.join(path)).unwrap()
+}

@@ -1,0 +1,148 @@
+//! Where things are: `.claude/orchestration/` of the main checkout.
+
+use std::path::{Path, PathBuf};
+
+use crate::core::id::{OrchestrationId, TaskName};
+
+/// The folder that holds all orchestrations of one repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of the repository whose main checkout is `main_checkout`.
+    #[must_use]
+    pub fn new(main_checkout: &Path) -> Self {
+        Self {
+            root: main_checkout.join(".claude").join("orchestration"),
+        }
+    }
+
+    /// `.claude/orchestration`
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of names (branches, worktree folders) that a run holds.
+    #[must_use]
+    pub fn claims(&self) -> PathBuf {
+        self.root.join(".claims")
+    }
+
+    /// The folder of one orchestration.
+    #[must_use]
+    pub fn run(&self, id: &OrchestrationId) -> RunDir {
+        RunDir {
+            id: id.clone(),
+            dir: self.root.join(id.as_str()),
+        }
+    }
+
+    /// All orchestrations that there are, in order of their ids. Folders whose name is not
+    /// an id are passed over.
+    #[must_use]
+    pub fn runs(&self) -> Vec<RunDir> {
+        let mut ids: Vec<OrchestrationId> = std::fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+            .filter_map(|e| OrchestrationId::parse(e.file_name().to_str()?).ok())
+            .collect();
+        ids.sort();
+        ids.iter().map(|id| self.run(id)).collect()
+    }
+}
+
+/// The folder of one orchestration, and the files in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    id: OrchestrationId,
+    dir: PathBuf,
+}
+
+macro_rules! run_files {
+    ($($(#[$doc:meta])* $method:ident => $file:literal;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $method(&self) -> PathBuf { self.dir.join($file) })*
+    };
+}
+
+macro_rules! task_files {
+    ($($(#[$doc:meta])* $method:ident => $suffix:literal;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $method(&self, task: &TaskName) -> PathBuf {
+            self.dir.join(format!("instance-{task}{}", $suffix))
+        })*
+    };
+}
+
+impl RunDir {
+    /// The orchestration's id.
+    #[must_use]
+    pub fn id(&self) -> &OrchestrationId {
+        &self.id
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    run_files! {
+        /// The request, byte for byte as the person gave it.
+        request => "request.txt";
+        /// The plan.
+        plan => "orchestration-plan.json";
+        /// How the run was configured when it began.
+        settings => "settings.json";
+        /// The log for people.
+        log => "orchestration.log";
+        /// What was decided and what happened: the truth from which all is rebuilt.
+        journal => "journal.jsonl";
+        /// Held by the conductor.
+        conductor_lock => "conductor.lock";
+        /// What the conductor printed, if it ever had to.
+        conductor_stderr => "conductor.stderr";
+        /// Requests to the conductor.
+        inbox => "inbox";
+        /// The machine-readable results.
+        results => "results.json";
+        /// The report of a good end.
+        success_report => "ORCHESTRATION_SUCCESS.md";
+        /// The report of a bad end.
+        failure_report => "ORCHESTRATION_FAILURE.md";
+        /// What the verify command printed on the merged tree.
+        verify_log => "verify.log";
+    }
+
+    task_files! {
+        /// Where the instance stands.
+        status => ".status.json";
+        /// Marker: the task is done.
+        complete_marker => "-complete";
+        /// The raw stream of the instance.
+        stream_log => ".log";
+        /// The order for its present attempt.
+        launch => ".launch.json";
+        /// How its last attempt ended.
+        outcome => ".outcome.json";
+        /// Held by its supervisor.
+        lock => ".lock";
+        /// Requests to its supervisor.
+        instance_inbox => ".inbox";
+        /// What its supervisor printed, if it ever had to.
+        supervisor_stderr => ".supervisor.stderr";
+        /// Written once its worktree is complete.
+        worktree_ready => ".worktree.json";
+        /// Its settings, when its worktree cannot hold them.
+        instance_settings => ".settings.json";
+        /// What its set-up and verify commands printed.
+        commands_log => ".commands";
+    }
+}

@@ -1,0 +1,77 @@
+//! The orchestration folder: layout, locks, atomic writes, journal, inboxes, claims.
+//!
+//! Every state is a file; every file has one writer at a time; every write replaces the
+//! whole file or appends one line. Reading never waits for a lock. Lock files are never
+//! removed: removing one would let two processes hold "the" lock on two inodes.
+
+pub mod atomic;
+pub mod claims;
+pub mod inbox;
+pub mod instance_inbox;
+pub mod journal;
+pub mod layout;
+pub mod lock;
+
+use std::path::PathBuf;
+
+/// What can go wrong with the files of an orchestration.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum StoreError {
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(
+        "{} is not readable as {what}: {detail}. It was set aside as {}; nothing was overwritten",
+        path.display(), aside.display()
+    )]
+    Unreadable {
+        what: &'static str,
+        path: PathBuf,
+        aside: PathBuf,
+        detail: String,
+    },
+    #[error(
+        "{} was written by a newer version (schema {found}, this program knows up to {known}): \
+         update orchestra", path.display()
+    )]
+    Newer {
+        path: PathBuf,
+        found: u64,
+        known: u32,
+    },
+    #[error(
+        "line {line} of {} is not a journal record: {detail}. Nothing was changed; \
+         `orchestra doctor` says more", path.display()
+    )]
+    Journal {
+        path: PathBuf,
+        line: usize,
+        detail: String,
+    },
+    #[error("cannot encode {what}: {source}")]
+    Encode {
+        what: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl StoreError {
+    /// For `map_err`: an input/output error with its action and place.
+    pub fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
