@@ -158,8 +158,7 @@ fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartE
 
 /// What the attempt left, when it ended by itself.
 fn over(context: &Context, task: &TaskName, attempt: u32) -> Result<Option<Over>, StartError> {
-    let outcome: Option<OutcomeFile> =
-        atomic::read_json(&context.run.outcome(task), "an outcome")?;
+    let outcome: Option<OutcomeFile> = atomic::read_json(&context.run.outcome(task), "an outcome")?;
     Ok(outcome
         .filter(|outcome| outcome.attempt == attempt)
         .map(|outcome| Over {
