@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` is the map of the rooms below; dependencies point one way:
 //! `cli, hook → conduct, supervise, integrate, view → store, git, agent → format → core`.
 
+pub mod cli;
 pub mod core;
 pub mod format;
 pub mod git;

@@ -1,6 +1,7 @@
 //! What is written to disk and read from outside: versioned shapes, separate from the
 //! types of `core`, with the conversions beside them.
 
+pub mod config;
 pub mod launch_file;
 pub mod outcome_file;
 pub mod plan_file;
