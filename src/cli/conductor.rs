@@ -1,27 +1,42 @@
 //! Making sure that a live orchestration has a conductor.
 
+use super::context::Context;
 use super::failure::Failure;
+use crate::conduct::ensure::{self, Ensured};
+use crate::core::event::Request;
 use crate::store::layout::RunDir;
-
-/// What was found, or done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ensured {
-    /// A conductor was at work already.
-    Alive,
-    /// The run is over, or was never begun: it needs none.
-    NotNeeded,
-    /// A new one was started.
-    Started,
-    /// None is at work, and none could be started; the reason is for people.
-    NotStarted(String),
-}
 
 /// Starts a conductor for a live run that has none. Harmless when several processes do it
 /// at once: a conductor that finds the lock held ends at once.
 ///
 /// # Errors
-/// When the run's folder cannot be read.
-pub fn ensure(run: &RunDir) -> Result<Ensured, Failure> {
-    let _ = run;
-    Ok(Ensured::NotNeeded)
+/// When this program cannot be found or the repository cannot be used.
+pub fn ensure(run: &RunDir, cx: &Context<'_>) -> Result<Ensured, Failure> {
+    let repo = cx.repository()?;
+    Ok(ensure::ensure(
+        run,
+        repo.root(),
+        &cx.own_exe()?,
+        &cx.environment(),
+    ))
+}
+
+/// Posts a request to a run and makes sure that a conductor reads it.
+///
+/// # Errors
+/// When the inbox cannot be written, or no conductor can be started.
+pub fn ask(run: &RunDir, request: Request, cx: &Context<'_>) -> Result<(), Failure> {
+    let repo = cx.repository()?;
+    ensure::ask(
+        run,
+        request,
+        repo.root(),
+        &cx.own_exe()?,
+        &cx.environment(),
+    )
+    .map_err(|why| {
+        Failure::internal(format!("the request could not be handed over: {why}"))
+            .in_path(run.dir())
+            .next("`orchestra doctor` looks for the cause")
+    })
 }

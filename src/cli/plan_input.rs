@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::core::id::OrchestrationId;
 use crate::core::plan::{Limits, OverlapPolicy};
 use crate::format::plan_file::{self, Parsed};
 use crate::view::plan::{self as plan_view, Options};
@@ -37,6 +38,8 @@ pub struct Obtained {
     pub request: Option<String>,
     /// The issue that it comes from.
     pub issue: Option<u64>,
+    /// The orchestration that it was made for, when there is one.
+    pub orchestration: Option<OrchestrationId>,
 }
 
 impl PlanInput {
@@ -99,6 +102,7 @@ impl PlanInput {
             parsed,
             request,
             issue: self.issue,
+            orchestration: None,
         })
     }
 }

@@ -115,11 +115,20 @@ fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
         .into_iter()
         .find(|w| w.path == place.worktree);
     let tip = repo.branch_tip(&place.branch)?;
-    let untouched = tip.as_ref().is_none_or(|tip| *tip == place.base);
-    if registered.is_some() {
-        if !untouched {
+    // A worktree that was made before its dependencies were done is still at an older base.
+    let untouched = match &tip {
+        Some(tip) => repo.is_ancestor(tip, &place.base)?,
+        None => true,
+    };
+    if let Some(registered) = registered {
+        let clean = !registered.path.is_dir()
+            || repo.status(&registered.path).is_ok_and(|status| {
+                // In an interrupted checkout files are missing; none of them is new.
+                status.untracked.is_empty()
+            });
+        if !untouched || !clean {
             return Err(StartError::Other(format!(
-                "the worktree {} was interrupted in its making, but its branch {} holds commits; \
+                "the worktree {} was not made ready by this run, but its branch {} holds work; \
                  look at it, and remove it with `git worktree remove` when it is not needed",
                 place.worktree.display(),
                 place.branch
