@@ -98,7 +98,12 @@ pub fn make_ready(
         place: place.clone(),
         settings: settings.clone(),
     };
-    atomic::write_json(&ready, "a worktree's ready file", &file, Durability::Durable)?;
+    atomic::write_json(
+        &ready,
+        "a worktree's ready file",
+        &file,
+        Durability::Durable,
+    )?;
     Ok(settings)
 }
 
@@ -170,7 +175,12 @@ fn write_settings(
             source,
         })?;
     }
-    atomic::write_json(&path, "the instance's settings", &settings, Durability::Volatile)?;
+    atomic::write_json(
+        &path,
+        "the instance's settings",
+        &settings,
+        Durability::Volatile,
+    )?;
     Ok(hand_over)
 }
 
@@ -206,7 +216,10 @@ fn resolve_existing(path: &Path) -> PathBuf {
     let mut there = path;
     loop {
         if let Ok(real) = there.canonicalize() {
-            return rest.iter().rev().fold(real, |p: PathBuf, part| p.join(part));
+            return rest
+                .iter()
+                .rev()
+                .fold(real, |p: PathBuf, part| p.join(part));
         }
         match (there.parent(), there.file_name()) {
             (Some(parent), Some(name)) => {

@@ -19,6 +19,7 @@
 //! | `exclude`, `lock` | `info/exclude`, the lock between processes of this program |
 //! | `submodule` | filling submodules of a new worktree without the network |
 
+mod attach;
 mod checkout;
 mod command;
 mod deliver;
@@ -37,6 +38,8 @@ mod worktree;
 
 #[cfg(test)]
 pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use checkout::{Operation, StatusEntry, TreeStatus};
 pub use command::{GitVersion, MINIMUM_GIT, git_version};
