@@ -4,6 +4,7 @@
 //! `cli, hook → conduct, supervise, integrate, view → store, git, agent → format → core`.
 
 pub mod agent;
+pub mod cli;
 pub mod conduct;
 pub mod core;
 pub mod format;

@@ -106,7 +106,8 @@ fn needs_one(run: &RunDir) -> bool {
 }
 
 /// Paused with nothing in work: it waits for a person, not for a conductor.
-fn is_at_rest(lines: &[journal::Line]) -> bool {
+#[must_use]
+pub fn is_at_rest(lines: &[journal::Line]) -> bool {
     let mut paused = false;
     let mut active = std::collections::HashSet::new();
     for line in lines {

@@ -126,10 +126,12 @@ pub fn watch(context: &Context, task: &TaskName, attempt: u32) -> Result<Over, S
 
 fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartError> {
     let run = &context.run;
-    let args: [OsString; 5] = [
+    let args: [OsString; 7] = [
         "supervise".into(),
         "--repo".into(),
         context.settings.main_checkout.clone().into(),
+        "--slots".into(),
+        context.settings.state_dir.join("ports").into(),
         run.id().as_str().into(),
         task.as_str().into(),
     ];
@@ -158,8 +160,7 @@ fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartE
 
 /// What the attempt left, when it ended by itself.
 fn over(context: &Context, task: &TaskName, attempt: u32) -> Result<Option<Over>, StartError> {
-    let outcome: Option<OutcomeFile> =
-        atomic::read_json(&context.run.outcome(task), "an outcome")?;
+    let outcome: Option<OutcomeFile> = atomic::read_json(&context.run.outcome(task), "an outcome")?;
     Ok(outcome
         .filter(|outcome| outcome.attempt == attempt)
         .map(|outcome| Over {

@@ -19,8 +19,8 @@ use crate::format::instance_request::{self, InstanceRequest};
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::integrate::{self, Job, MergeTask};
 use crate::store::atomic::{self, Durability};
-use crate::store::lock::Lock;
 use crate::store::instance_inbox;
+use crate::store::lock::Lock;
 
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
@@ -338,4 +338,3 @@ fn append_log(context: &Context, lines: &[String]) {
         let _ = file.write_all(text.as_bytes());
     }
 }
-

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::GitError;
-use super::lock::AdminLock;
+use super::lock::{AdminLock, Purpose};
 use super::repo::Repo;
 use crate::core::id::BranchName;
 
@@ -17,7 +17,7 @@ impl Repo {
     /// # Errors
     /// When the branch is checked out elsewhere, or what git says.
     pub fn worktree_attach(&self, path: &Path, branch: &BranchName) -> Result<(), GitError> {
-        let _lock = AdminLock::acquire(self.common_dir())?;
+        let _lock = AdminLock::acquire(self.common_dir(), Purpose::Records)?;
         self.git()
             .once()
             .timeout(CHECKOUT_TIMEOUT)

@@ -148,7 +148,7 @@ fn globset(text: &str) -> Option<globset::GlobMatcher> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Two globs that another implementation sees match one path are never called apart.
     #[test]

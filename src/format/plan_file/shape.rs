@@ -114,7 +114,7 @@ fn version(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 fn priority(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "enum": Priority::ALL.map(Priority::as_str) })
+    schemars::json_schema!({ "type": "string", "enum": Priority::ALL.map(Priority::as_str) })
 }
 
 impl From<&ValidPlan> for PlanShape {
@@ -211,11 +211,11 @@ pub(super) fn analyzer_schema() -> Value {
                             "type": "string",
                             "description": "The whole instruction for somebody who sees nothing but this and the repository."
                         },
-                        "type": { "enum": TaskKind::KNOWN.map(|kind| kind.to_string()) },
+                        "type": { "type": "string", "enum": TaskKind::KNOWN.map(|kind| kind.to_string()) },
                         "dependencies": texts(
                             "Names of the tasks whose results it needs. Only real needs: everything else runs in parallel."
                         ),
-                        "priority": { "enum": Priority::ALL.map(Priority::as_str) },
+                        "priority": { "type": "string", "enum": Priority::ALL.map(Priority::as_str) },
                         "files": texts(
                             "Globs of the files it will touch, relative to the root of the repository. Tasks that share files are run one after the other."
                         ),
