@@ -70,6 +70,6 @@ fn supervise_command(
     );
     Ok(match exit {
         SupervisorExit::Ended(_) | SupervisorExit::NothingToDo => ExitCode::SUCCESS,
-        SupervisorExit::Refused(_) => ExitCode::from(1),
+        SupervisorExit::Refused(_) | SupervisorExit::OutcomeLost(..) => ExitCode::from(1),
     })
 }

@@ -1,0 +1,10 @@
+//! Tests with the real program: real processes, real repositories, the scripted agent.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests start processes and fail loudly"
+)]
+
+mod supervise;
