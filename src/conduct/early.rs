@@ -2,12 +2,11 @@
 
 use crate::core::graph::TaskIx;
 use crate::core::record::{Place, Record};
-use crate::git::BackupKind;
 use crate::store::claims;
 use crate::store::journal::Journal;
 use crate::store::lock::Lock;
 
-use super::cleanup::{Which, cleanup};
+use super::cleanup::{Item, Which, cleanup};
 use super::context::Context;
 use super::prepare::{StartError, prepare};
 use super::{LOCK_PATIENCE, launch, now, read_state};
@@ -53,23 +52,20 @@ fn make(context: &Context) -> Result<Vec<(TaskIx, Place)>, StartError> {
 }
 
 fn roll_back(context: &Context) {
-    if let Ok(state) = read_state(context) {
-        // What cannot be taken away is found by `orchestra doctor` later.
-        let _ = cleanup(context, &state, Which::All, false);
-    }
+    let removed = read_state(context)
+        .ok()
+        .and_then(|state| cleanup(context, &state, Which::All, false).ok());
     for claim in claims::of_run(&context.layout, context.run.id()) {
         let _ = claims::release(&context.layout, context.run.id(), &claim.name);
     }
-    let left = context.repo.worktrees().is_ok_and(|all| {
-        all.iter()
-            .any(|w| w.path.starts_with(&context.settings.worktree_dir))
-    });
-    let kept = context.repo.backups(context.run.id()).is_ok_and(|backups| {
-        backups
+    // What could not be taken away keeps its journal, so that `orchestra cleanup` and
+    // `orchestra doctor` find it later.
+    let gone = |items: &[Item]| {
+        items
             .iter()
-            .any(|(name, _)| name.contains(BackupKind::Snapshot.as_str()))
-    });
-    if !left && !kept {
+            .all(|i| i.kept.is_none() && i.backups.is_empty())
+    };
+    if removed.is_some_and(|items| gone(&items)) {
         let _ = std::fs::remove_dir_all(context.run.dir());
     }
 }
