@@ -27,14 +27,7 @@ pub fn ensure(run: &RunDir, cx: &Context<'_>) -> Result<Ensured, Failure> {
 /// When the inbox cannot be written, or no conductor can be started.
 pub fn ask(run: &RunDir, request: Request, cx: &Context<'_>) -> Result<(), Failure> {
     let repo = cx.repository()?;
-    ensure::ask(
-        run,
-        request,
-        repo.root(),
-        &cx.own_exe()?,
-        &cx.environment(),
-    )
-    .map_err(|why| {
+    ensure::ask(run, request, repo.root(), &cx.own_exe()?, &cx.environment()).map_err(|why| {
         Failure::internal(format!("the request could not be handed over: {why}"))
             .in_path(run.dir())
             .next("`orchestra doctor` looks for the cause")

@@ -107,9 +107,8 @@ impl Context<'_> {
     /// # Errors
     /// When the system cannot tell.
     pub fn own_exe(&self) -> Result<PathBuf, Failure> {
-        std::env::current_exe().map_err(|e| {
-            Failure::internal(format!("the path of this program is not known: {e}"))
-        })
+        std::env::current_exe()
+            .map_err(|e| Failure::internal(format!("the path of this program is not known: {e}")))
     }
 
     /// The present time.

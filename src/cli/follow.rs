@@ -76,9 +76,11 @@ pub fn follow(
         }
         match conductor::ensure(run, cx)? {
             Ensured::Failed(why) => {
-                return Err(Failure::internal(format!("no conductor can be started: {why}"))
-                    .in_path(run.dir())
-                    .next("`orchestra doctor` looks for the cause"));
+                return Err(
+                    Failure::internal(format!("no conductor can be started: {why}"))
+                        .in_path(run.dir())
+                        .next("`orchestra doctor` looks for the cause"),
+                );
             }
             Ensured::Started => cx.detail("a new conductor has taken over"),
             Ensured::Running | Ensured::NotNeeded => {}

@@ -105,7 +105,11 @@ fn next_step(end: &IntegrationEnd) -> String {
         IntegrationEnd::Delivered { to, verified, .. } => format!(
             "delivered as {}{}",
             to.short(),
-            if *verified { ", verified" } else { "; no verify command is configured" }
+            if *verified {
+                ", verified"
+            } else {
+                "; no verify command is configured"
+            }
         ),
         IntegrationEnd::Reviewable { branch, commit, .. } => format!(
             "ready for review on {branch} ({}): `git log -p {branch}`; \

@@ -260,9 +260,7 @@ fn find_claude(program: &std::path::Path, cx: &Context<'_>) -> Result<PathBuf, F
 fn readable(path: &std::path::Path) -> Result<PathBuf, Failure> {
     match std::fs::File::open(path) {
         Ok(_) => Ok(path.to_owned()),
-        Err(e) => {
-            Err(Failure::usage(format!("the script cannot be read: {e}")).in_path(path))
-        }
+        Err(e) => Err(Failure::usage(format!("the script cannot be read: {e}")).in_path(path)),
     }
 }
 

@@ -45,5 +45,6 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     Ok(match exit {
         SupervisorExit::Ended(_) | SupervisorExit::NothingToDo => Exit::Success,
         SupervisorExit::Refused(_) => Exit::Environment,
+        SupervisorExit::OutcomeLost(..) => Exit::Internal,
     })
 }

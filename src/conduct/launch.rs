@@ -91,20 +91,8 @@ pub fn launch(context: &Context, order: &Order) -> Result<Launch, StartError> {
         // It ran, is gone, and left no outcome: it was killed.
         return Ok(Launch::Over(lost(context, task)));
     }
-    let main = &context.settings.main_checkout;
+    let settings = make_ready(context, order.ix, &order.place)?;
     let rights = rights(context, context.plan.task(order.ix));
-    let settings = worktree::make_ready(
-        &context.repo,
-        run,
-        task,
-        &order.place,
-        &Rights {
-            allow: &rights.0,
-            deny: &rights.1,
-            guard: guard(context),
-            main,
-        },
-    )?;
     let file = launch_file(context, order, settings, rights);
     atomic::write_json(
         &run.launch(task),
@@ -113,6 +101,26 @@ pub fn launch(context: &Context, order: &Order) -> Result<Launch, StartError> {
         Durability::Durable,
     )?;
     start_supervisor(context, task)
+}
+
+/// Makes the worktree of a task ready. Returns the settings file to hand to the agent.
+///
+/// # Errors
+/// As [`worktree::make_ready`].
+pub(super) fn make_ready(
+    context: &Context,
+    ix: TaskIx,
+    place: &Place,
+) -> Result<Option<std::path::PathBuf>, StartError> {
+    let task = context.plan.task(ix);
+    let (allow, deny) = rights(context, task);
+    let rights = Rights {
+        allow: &allow,
+        deny: &deny,
+        guard: guard(context),
+        main: &context.settings.main_checkout,
+    };
+    worktree::make_ready(&context.repo, &context.run, &task.name, place, &rights)
 }
 
 /// Blocks until the attempt's supervisor is gone, then tells what it left.

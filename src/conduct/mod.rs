@@ -8,6 +8,7 @@ pub mod cleanup;
 mod close;
 mod context;
 pub mod create;
+mod early;
 pub mod ensure;
 mod launch;
 mod prepare;
@@ -23,6 +24,7 @@ use notify::Watcher;
 
 pub use close::{write_reports, write_results};
 pub use context::Context;
+pub use early::make_all;
 pub use prepare::StartError;
 
 use crate::agent::environment::Environment;

@@ -15,7 +15,7 @@ use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
 use crate::core::record::{IntegrationEnd, MergeMode, Record, Verdict};
 use crate::core::state::{State, TaskState};
-use crate::format::instance_request::{self, InstanceRequest};
+use crate::format::instance_request::InstanceRequest;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::integrate::{self, Job, MergeTask};
 use crate::store::atomic::{self, Durability};
@@ -234,10 +234,6 @@ impl Workshop {
     }
 
     fn stop(&self, task: &TaskName, how: StopHow) {
-        let how = match how {
-            StopHow::Pause => instance_request::StopHow::Pause,
-            StopHow::Cancel => instance_request::StopHow::Cancel,
-        };
         let request = InstanceRequest::Stop { how };
         let posted = instance_inbox::post(&self.context.run, task, &request, super::now());
         if let Err(error) = posted {

@@ -33,6 +33,7 @@ mod objects;
 mod plumbing;
 mod refs;
 mod repo;
+mod scratch;
 mod submodule;
 mod worktree;
 

@@ -363,5 +363,5 @@ fn reap(rows: &[Row], managed: &[ProcessKey]) {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;
