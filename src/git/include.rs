@@ -98,7 +98,10 @@ mod tests {
         let mut copied = repo.copy_included(to.path()).unwrap();
         copied.sort();
         let names: Vec<String> = copied.iter().map(|p| p.display().to_string()).collect();
-        assert_eq!(names, [".env", "node_modules/x/i.js", "node_modules/x/l.js"]);
+        assert_eq!(
+            names,
+            [".env", "node_modules/x/i.js", "node_modules/x/l.js"]
+        );
         assert_eq!(fs::read_to_string(to.path().join(".env")).unwrap(), "A=1");
         assert_eq!(
             fs::read_link(to.path().join("node_modules/x/l.js")).unwrap(),
