@@ -255,7 +255,7 @@ mod tests {
         );
         assert!(report.timed_out, "{report:?}");
         assert_eq!(report.exit, None);
-        assert_eq!(Tree::marked(room.marker.clone()).find(), []);
+        assert_eq!(Tree::marked(room.marker).find(), []);
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
         let room = Room::new();
         let report = room.run("(setsid sleep 600 >/dev/null 2>&1 &); exit 0", LONG);
         assert!(report.is_green(), "{report:?}");
-        assert_eq!(Tree::marked(room.marker.clone()).find(), []);
+        assert_eq!(Tree::marked(room.marker).find(), []);
     }
 
     #[test]

@@ -106,7 +106,11 @@ pub fn first_message(briefing: &Briefing<'_>) -> String {
     }
     if !task.files.is_empty() {
         let files: Vec<&str> = task.files.iter().map(|f| f.as_str()).collect();
-        let _ = write!(text, "\nFiles that you are expected to touch: {}\n", files.join(", "));
+        let _ = write!(
+            text,
+            "\nFiles that you are expected to touch: {}\n",
+            files.join(", ")
+        );
     }
     if let Some(number) = task.issue_number {
         let _ = write!(text, "\nThe issue: #{number}\n");
@@ -128,7 +132,11 @@ pub fn first_message(briefing: &Briefing<'_>) -> String {
     }
     if !briefing.others.is_empty() {
         let others: Vec<&str> = briefing.others.iter().map(TaskName::as_str).collect();
-        let _ = write!(text, "\nOthers work at the same time on: {}.\n", others.join(", "));
+        let _ = write!(
+            text,
+            "\nOthers work at the same time on: {}.\n",
+            others.join(", ")
+        );
     }
     if let Some(request) = briefing.request {
         let _ = write!(
@@ -156,7 +164,11 @@ pub fn resume_message(lesson: Option<&str>) -> String {
          task from where you were. The same rules hold.",
     );
     if let Some(lesson) = lesson {
-        let _ = write!(text, "\n\nThe reason for the interruption: {}", clip(lesson.trim()));
+        let _ = write!(
+            text,
+            "\n\nThe reason for the interruption: {}",
+            clip(lesson.trim())
+        );
     }
     text
 }

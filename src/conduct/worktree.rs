@@ -98,7 +98,12 @@ pub fn make_ready(
         place: place.clone(),
         settings: settings.clone(),
     };
-    atomic::write_json(&ready, "a worktree's ready file", &file, Durability::Durable)?;
+    atomic::write_json(
+        &ready,
+        "a worktree's ready file",
+        &file,
+        Durability::Durable,
+    )?;
     Ok(settings)
 }
 
@@ -110,11 +115,20 @@ fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
         .into_iter()
         .find(|w| w.path == place.worktree);
     let tip = repo.branch_tip(&place.branch)?;
-    let untouched = tip.as_ref().is_none_or(|tip| *tip == place.base);
-    if registered.is_some() {
-        if !untouched {
+    // A worktree that was made before its dependencies were done is still at an older base.
+    let untouched = match &tip {
+        Some(tip) => repo.is_ancestor(tip, &place.base)?,
+        None => true,
+    };
+    if let Some(registered) = registered {
+        let clean = !registered.path.is_dir()
+            || repo.status(&registered.path).is_ok_and(|status| {
+                // In an interrupted checkout files are missing; none of them is new.
+                status.untracked.is_empty()
+            });
+        if !untouched || !clean {
             return Err(StartError::Other(format!(
-                "the worktree {} was interrupted in its making, but its branch {} holds commits; \
+                "the worktree {} was not made ready by this run, but its branch {} holds work; \
                  look at it, and remove it with `git worktree remove` when it is not needed",
                 place.worktree.display(),
                 place.branch
@@ -170,7 +184,12 @@ fn write_settings(
             source,
         })?;
     }
-    atomic::write_json(&path, "the instance's settings", &settings, Durability::Volatile)?;
+    atomic::write_json(
+        &path,
+        "the instance's settings",
+        &settings,
+        Durability::Volatile,
+    )?;
     Ok(hand_over)
 }
 
@@ -206,7 +225,10 @@ fn resolve_existing(path: &Path) -> PathBuf {
     let mut there = path;
     loop {
         if let Ok(real) = there.canonicalize() {
-            return rest.iter().rev().fold(real, |p: PathBuf, part| p.join(part));
+            return rest
+                .iter()
+                .rev()
+                .fold(real, |p: PathBuf, part| p.join(part));
         }
         match (there.parent(), there.file_name()) {
             (Some(parent), Some(name)) => {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA_VERSION;
+use crate::core::event::StopHow;
 
 /// What is asked of an instance or said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,16 +29,6 @@ pub enum InstanceRequest {
         /// What it considered.
         options: Vec<String>,
     },
-}
-
-/// How an instance is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StopHow {
-    /// Interrupted, to be continued by the same session.
-    Pause,
-    /// For good.
-    Cancel,
 }
 
 /// The file itself.

@@ -2,6 +2,7 @@
 //! types of `core`, with the conversions beside them.
 
 pub mod claude_stream;
+pub mod config;
 pub mod instance_request;
 pub mod launch_file;
 pub mod outcome_file;

@@ -19,6 +19,7 @@
 //! | `exclude`, `lock` | `info/exclude`, the lock between processes of this program |
 //! | `submodule` | filling submodules of a new worktree without the network |
 
+mod attach;
 mod checkout;
 mod command;
 mod deliver;
@@ -32,6 +33,7 @@ mod objects;
 mod plumbing;
 mod refs;
 mod repo;
+mod scratch;
 mod submodule;
 mod worktree;
 

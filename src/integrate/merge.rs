@@ -89,7 +89,14 @@ pub fn base_for(
 }
 
 fn message(task: &MergeTask, base_branch: &BranchName) -> String {
-    let title: String = task.title.lines().next().unwrap_or("").chars().take(60).collect();
+    let title: String = task
+        .title
+        .lines()
+        .next()
+        .unwrap_or("")
+        .chars()
+        .take(60)
+        .collect();
     let subject = if title.is_empty() || title == task.name.as_str() {
         format!("Merge task {} into {base_branch}", task.name)
     } else {

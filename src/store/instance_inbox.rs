@@ -76,6 +76,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// When a request was posted, as its name tells; none for a name of another kind.
+#[must_use]
+pub fn posted_at(path: &Path) -> Option<Timestamp> {
+    number(path).map(Timestamp)
+}
+
 fn number(path: &Path) -> Option<i64> {
     let name = path.file_name()?.to_str()?;
     name.split_once('-')?.0.parse().ok()
@@ -84,8 +90,8 @@ fn number(path: &Path) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::event::StopHow;
     use crate::core::id::OrchestrationId;
-    use crate::format::instance_request::StopHow;
     use crate::store::layout::Layout;
 
     #[test]

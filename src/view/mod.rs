@@ -1,3 +1,11 @@
-//! What people see: text out of values. No I/O.
+//! What people see: text out of values.
+//!
+//! [`snapshot`] and [`machine`] read what is to be shown, without ever waiting for a lock or
+//! changing a file; [`live`] repaints lines of a terminal. Everything else is a pure function
+//! from values to text, with the width and the use of colours as parameters.
 
+pub mod clock;
+pub mod log_line;
+pub mod page;
 pub mod plan;
+pub mod snapshot;

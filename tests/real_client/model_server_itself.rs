@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use crate::support::model_server::{Gate, ModelServer, Reply, Script, Usage};
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -52,6 +52,7 @@ impl<'a> Speaker<'a> {
     }
 
     pub(super) fn init(&mut self) {
+        self.last_text.clear();
         self.line(json!({
             "type": "system", "subtype": "init", "cwd": self.cwd, "model": "scripted",
             "tools": ["Bash", "Write", "TaskCreate", "TaskUpdate", "TodoWrite"],
@@ -67,13 +68,13 @@ impl<'a> Speaker<'a> {
 
     pub(super) fn text(&mut self, text: &str) {
         text.clone_into(&mut self.last_text);
-        self.assistant(json!({"type": "text", "text": text}));
+        self.assistant(&json!({"type": "text", "text": text}));
     }
 
     /// A tool call with its result.
     pub(super) fn tool(&mut self, name: &str, input: &Value, said: &str, outcome: &Value) {
         let id = format!("toolu_{:08}", self.messages);
-        self.assistant(json!({"type": "tool_use", "id": id, "name": name, "input": input}));
+        self.assistant(&json!({"type": "tool_use", "id": id, "name": name, "input": input}));
         self.line(json!({
             "type": "user", "parent_tool_use_id": null,
             "message": {"role": "user", "content": [
@@ -82,7 +83,7 @@ impl<'a> Speaker<'a> {
         }));
     }
 
-    fn assistant(&mut self, block: Value) {
+    fn assistant(&mut self, block: &Value) {
         let id = format!("msg_{:08}", self.messages);
         self.messages += 1;
         self.line(json!({

@@ -1,6 +1,8 @@
 //! With real processes: each test has a token of its own, so that tests side by side do not
 //! see each other's processes.
 
+#![cfg(target_os = "linux")]
+
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
