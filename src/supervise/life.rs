@@ -37,6 +37,8 @@ use crate::store::instance_inbox;
 const TICK: Duration = Duration::from_millis(250);
 /// How often processes are measured.
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// When they are first measured, so that short lives are seen too.
+const FIRST_SAMPLE: Duration = Duration::from_millis(300);
 /// How often the worktree is measured, at most; and never more than a tenth of the time.
 const MEASURE_EVERY: Duration = Duration::from_secs(3);
 /// How often the inbox is looked at when it is watched, in case the watch fails.
@@ -495,6 +497,7 @@ impl<'a> Life<'a> {
                 self.report.status.status = InstanceStatus::Working;
                 self.report.status.activity = Some("started".into());
                 self.phase = Phase::Working;
+                self.next_sample = Instant::now() + FIRST_SAMPLE;
                 let prompt = self.launch.prompt.clone();
                 self.say(&prompt);
             }
