@@ -500,6 +500,8 @@ impl<'a> Life<'a> {
                 self.next_sample = Instant::now() + FIRST_SAMPLE;
                 let prompt = self.launch.prompt.clone();
                 self.say(&prompt);
+                // Messages that waited for a session.
+                self.look_into_inbox();
             }
             Err(error) => self.fail(FailureClass::Crash, error.to_string()),
         }
@@ -574,6 +576,11 @@ impl<'a> Life<'a> {
         };
         match (&report.git.head, report.lacks.is_empty()) {
             (Some(head), true) => {
+                // The last chance for a message: behind this the session ends.
+                self.look_into_inbox();
+                if self.phase != Phase::Gating {
+                    return;
+                }
                 self.candidate = Some(Candidate {
                     head: head.clone(),
                     uncommitted: report.left_by_verify,
