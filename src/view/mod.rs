@@ -9,6 +9,7 @@ pub mod detailed;
 pub mod figures;
 pub mod issues;
 pub mod lines;
+pub mod live;
 pub mod log_line;
 pub mod machine;
 pub mod page;
