@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Global;
 use super::analyzer::Analyzer;
 use super::failure::Failure;
+use crate::agent::environment::Environment;
 use crate::core::time::Timestamp;
 use crate::git::{GitError, Repo};
 use crate::store::layout::Layout;
@@ -95,6 +96,21 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The environment that background processes and instances inherit.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        Environment::from_vars(self.env.iter().map(|(k, v)| (k.clone(), v.clone())))
+    }
+
+    /// This program, for starting its background processes.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn own_exe(&self) -> Result<PathBuf, Failure> {
+        std::env::current_exe()
+            .map_err(|e| Failure::internal(format!("the path of this program is not known: {e}")))
+    }
+
     /// The present time.
     #[must_use]
     pub fn now(&self) -> Timestamp {

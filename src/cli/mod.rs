@@ -17,12 +17,14 @@ pub mod demo;
 pub mod doctor;
 pub mod exit;
 pub mod failure;
+pub mod follow;
 pub mod init;
 pub mod list;
 pub mod logs;
 pub mod merge;
 pub mod plan;
 pub mod plan_input;
+pub mod play;
 pub mod report;
 pub mod run;
 pub mod schema;
@@ -116,6 +118,8 @@ pub enum Command {
     Conduct(conduct::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
+    #[command(hide = true)]
+    Play(play::Args),
 }
 
 fn help_end() -> String {
@@ -147,6 +151,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    if let Some(Command::Play(args)) = &cli.command {
+        return play::main(args, &env);
+    }
     let (page, err_page) = context::pages(&cli.global, &env);
     let mut context = Context {
         out: &mut std::io::stdout().lock(),
@@ -225,6 +232,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Completions(args)) => completions::run(&args, cx),
         Some(Command::Conduct(args)) => conduct::run(&args, cx),
         Some(Command::Supervise(args)) => supervise::run(&args, cx),
+        Some(Command::Play(_)) => Err(Failure::internal("a player needs a process of its own")),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::core::id::OrchestrationId;
 use crate::core::plan::{Limits, OverlapPolicy};
 use crate::format::plan_file::{self, Parsed};
 use crate::view::plan::{self as plan_view, Options};
@@ -37,6 +38,8 @@ pub struct Obtained {
     pub request: Option<String>,
     /// The issue that it comes from.
     pub issue: Option<u64>,
+    /// The orchestration that it was made for, when there is one.
+    pub orchestration: Option<OrchestrationId>,
 }
 
 impl PlanInput {
@@ -72,35 +75,62 @@ impl PlanInput {
             asked = Some(text);
             bytes
         };
-        let limits = Limits {
-            overlap: if strict {
-                OverlapPolicy::Refuse
-            } else {
-                OverlapPolicy::Sequence
-            },
-            ..Limits::default()
-        };
-        let parsed = plan_file::parse(&bytes, &limits).map_err(|faults| {
-            let options = Options {
-                color: cx.err_page.color,
-                width: cx.err_page.width,
-                workers,
-            };
-            let text = plan_view::render_faults(&faults, &options);
-            let failure = Failure::new(Exit::PlanInvalid, text);
-            match &self.tasks {
-                Some(file) if file != Path::new("-") => failure.in_path(file),
-                _ => failure,
-            }
-            .next("`orchestra schema plan` describes the format, `orchestra init` writes a sample")
-        })?;
+        let place = self.tasks.as_deref().filter(|file| *file != Path::new("-"));
+        let parsed = validated(&bytes, place, strict, workers, cx)?;
         let request = asked.or_else(|| parsed.plan.request().map(str::to_owned));
         Ok(Obtained {
             parsed,
             request,
             issue: self.issue,
+            orchestration: None,
         })
     }
+
+    /// The plan out of JSON that was given on the command line.
+    ///
+    /// # Errors
+    /// When it has faults.
+    pub fn of_bytes(bytes: &[u8], cx: &Context<'_>) -> Result<Obtained, Failure> {
+        let parsed = validated(bytes, None, false, 1, cx)?;
+        Ok(Obtained {
+            request: parsed.plan.request().map(str::to_owned),
+            parsed,
+            issue: None,
+            orchestration: None,
+        })
+    }
+}
+
+/// Reads and validates a plan; every fault at once is the failure.
+pub(super) fn validated(
+    bytes: &[u8],
+    place: Option<&Path>,
+    strict: bool,
+    workers: usize,
+    cx: &Context<'_>,
+) -> Result<Parsed, Failure> {
+    let limits = Limits {
+        overlap: if strict {
+            OverlapPolicy::Refuse
+        } else {
+            OverlapPolicy::Sequence
+        },
+        ..Limits::default()
+    };
+    plan_file::parse(bytes, &limits).map_err(|faults| {
+        let options = Options {
+            color: cx.err_page.color,
+            width: cx.err_page.width,
+            workers,
+        };
+        let text = plan_view::render_faults(&faults, &options);
+        let failure = Failure::new(Exit::PlanInvalid, text);
+        match place {
+            Some(file) => failure.in_path(file),
+            None => failure,
+        }
+        .next("`orchestra schema plan` describes the format, `orchestra init` writes a sample")
+    })
 }
 
 fn analyzer<'a>(cx: &Context<'a>) -> Result<&'a dyn super::Analyzer, Failure> {

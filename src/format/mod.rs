@@ -1,10 +1,13 @@
 //! What is written to disk and read from outside: versioned shapes, separate from the
 //! types of `core`, with the conversions beside them.
 
+pub mod claude_stream;
 pub mod config;
+pub mod instance_request;
 pub mod launch_file;
 pub mod outcome_file;
 pub mod plan_file;
+pub mod player_script;
 pub mod results;
 pub mod settings_file;
 pub mod status_file;

@@ -19,6 +19,9 @@ pub struct OutcomeFile {
     /// Money spent by this attempt, US dollars.
     #[serde(default)]
     pub cost_usd: Option<f64>,
+    /// Whether the session is known to exist, so that it can be resumed.
+    #[serde(default)]
+    pub session_seen: bool,
     /// When it ended, RFC 3339.
     pub ended_at: String,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::command::Git;
 use super::error::GitError;
-use super::lock::AdminLock;
+use super::lock::{AdminLock, Purpose};
 use super::plumbing::parts;
 use super::refs::hook_refused;
 use super::repo::{Repo, parse_oid, path};
@@ -145,7 +145,7 @@ impl Repo {
     }
 
     fn register_all(&self, specs: &[WorktreeSpec], registered: &mut usize) -> Result<(), GitError> {
-        let _lock = AdminLock::acquire(self.common_dir())?;
+        let _lock = AdminLock::acquire(self.common_dir(), Purpose::Records)?;
         for spec in specs {
             self.register(spec)?;
             *registered += 1;
@@ -252,7 +252,7 @@ impl Repo {
     /// [`GitError::WorktreeDirty`], [`GitError::WorktreeLocked`],
     /// [`GitError::NotAWorktree`], else what git said.
     pub fn worktree_remove(&self, worktree: &Path, force: bool) -> Result<(), GitError> {
-        let _lock = AdminLock::acquire(self.common_dir())?;
+        let _lock = AdminLock::acquire(self.common_dir(), Purpose::Records)?;
         let known = self
             .worktrees()?
             .into_iter()

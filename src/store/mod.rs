@@ -7,6 +7,7 @@
 pub mod atomic;
 pub mod claims;
 pub mod inbox;
+pub mod instance_inbox;
 pub mod journal;
 pub mod layout;
 pub mod lock;

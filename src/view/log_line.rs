@@ -116,11 +116,17 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
     }
 }
 
-/// The line for `orchestration.log`, with the date and a line end.
+/// The line for `orchestration.log`, with the time and without a line end.
 #[must_use]
-pub fn log_line(at: Timestamp, record: &Record) -> Option<String> {
+pub fn render(record: &Record, at: Timestamp) -> Option<String> {
     let (text, _) = text(record)?;
-    Some(format!("{} {text}\n", clock::rfc3339(at)))
+    Some(stamped(at, &text))
+}
+
+/// A line of the log with its time.
+#[must_use]
+pub fn stamped(at: Timestamp, line: &str) -> String {
+    format!("{} {}", clock::rfc3339(at), one_line(line))
 }
 
 /// A class of failure in words.
@@ -157,11 +163,12 @@ mod tests {
             .failed("a", 60, "red\ntests")
             .skipped("b", "a")
             .finished(Verdict::Failed);
-        let log: String = sample
+        let log: Vec<String> = sample
             .lines()
             .iter()
-            .filter_map(|l| log_line(l.at, &l.entry))
+            .filter_map(|l| render(&l.entry, l.at))
             .collect();
+        let log = log.join("\n");
         insta::assert_snapshot!(log, @r"
         2026-11-21T09:00:00Z orchestration started
         2026-11-21T09:00:00Z a: task/a in /work-trees/app/a

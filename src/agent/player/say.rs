@@ -1,0 +1,145 @@
+//! What the player prints: the same lines as the client.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+/// Prints the stream.
+pub(super) struct Speaker<'a> {
+    out: &'a mut dyn Write,
+    session: String,
+    cwd: String,
+    messages: u64,
+    results: u64,
+    last_text: String,
+    denials: Vec<Value>,
+    cost_usd: f64,
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+impl<'a> Speaker<'a> {
+    pub(super) fn new(out: &'a mut dyn Write, session: &str, cwd: &Path) -> Self {
+        Self {
+            out,
+            session: session.to_owned(),
+            cwd: cwd.display().to_string(),
+            messages: 0,
+            results: 0,
+            last_text: String::new(),
+            denials: Vec::new(),
+            cost_usd: 0.0,
+            input_tokens: 0,
+            output_tokens: 0,
+        }
+    }
+
+    fn line(&mut self, mut value: Value) {
+        if let Some(object) = value.as_object_mut() {
+            object.insert("session_id".into(), self.session.clone().into());
+        }
+        self.raw(format!("{value}").as_bytes());
+    }
+
+    /// Prints a line as it is. A reader that is gone is no error: the end follows anyway.
+    pub(super) fn raw(&mut self, line: &[u8]) {
+        let _ = self
+            .out
+            .write_all(line)
+            .and_then(|()| self.out.write_all(b"\n"))
+            .and_then(|()| self.out.flush());
+    }
+
+    pub(super) fn init(&mut self) {
+        self.last_text.clear();
+        self.line(json!({
+            "type": "system", "subtype": "init", "cwd": self.cwd, "model": "scripted",
+            "tools": ["Bash", "Write", "TaskCreate", "TaskUpdate", "TodoWrite"],
+        }));
+    }
+
+    pub(super) fn control_response(&mut self, request_id: &str) {
+        self.line(json!({
+            "type": "control_response",
+            "response": {"subtype": "success", "request_id": request_id},
+        }));
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        text.clone_into(&mut self.last_text);
+        self.assistant(&json!({"type": "text", "text": text}));
+    }
+
+    /// A tool call with its result.
+    pub(super) fn tool(&mut self, name: &str, input: &Value, said: &str, outcome: &Value) {
+        let id = format!("toolu_{:08}", self.messages);
+        self.assistant(&json!({"type": "tool_use", "id": id, "name": name, "input": input}));
+        self.line(json!({
+            "type": "user", "parent_tool_use_id": null,
+            "message": {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": id, "content": said}]},
+            "tool_use_result": outcome,
+        }));
+    }
+
+    fn assistant(&mut self, block: &Value) {
+        let id = format!("msg_{:08}", self.messages);
+        self.messages += 1;
+        self.line(json!({
+            "type": "assistant", "parent_tool_use_id": null,
+            "message": {"id": id, "role": "assistant", "content": [block],
+                        "usage": {"input_tokens": 0, "output_tokens": 0}},
+        }));
+    }
+
+    pub(super) fn denied(&mut self, tool: &str, what: &str) {
+        self.denials
+            .push(json!({"tool_name": tool, "tool_input": {"command": what}}));
+        self.line(json!({
+            "type": "system", "subtype": "permission_denied", "tool_name": tool,
+            "message": format!("Permission to use {tool} with {what} has been denied."),
+        }));
+    }
+
+    pub(super) fn api_retry(&mut self, status: u64) {
+        self.line(json!({
+            "type": "system", "subtype": "api_retry", "attempt": 1, "max_retries": 10,
+            "retry_delay_ms": 500, "error_status": status, "error": "scripted",
+        }));
+    }
+
+    pub(super) fn spend(&mut self, cost_usd: f64, input_tokens: u64, output_tokens: u64) {
+        self.cost_usd += cost_usd;
+        self.input_tokens += input_tokens;
+        self.output_tokens += output_tokens;
+    }
+
+    pub(super) fn result_success(&mut self, queued: usize) {
+        let text = self.last_text.clone();
+        self.result(
+            &json!({
+                "subtype": "success", "is_error": false, "result": text,
+                "terminal_reason": "completed", "api_error_status": null,
+            }),
+            queued,
+        );
+    }
+
+    /// The result line; costs are those of the whole process, as with the client.
+    pub(super) fn result(&mut self, how: &Value, queued: usize) {
+        let mut line = json!({
+            "type": "result", "num_turns": 1, "total_cost_usd": self.cost_usd,
+            "usage": {"input_tokens": 0, "output_tokens": 0},
+            "modelUsage": {"scripted": {
+                "inputTokens": self.input_tokens, "outputTokens": self.output_tokens}},
+            "permission_denials": std::mem::take(&mut self.denials),
+            "queued_turn_count": queued, "result_index": self.results,
+        });
+        if let (Some(line), Some(how)) = (line.as_object_mut(), how.as_object()) {
+            line.extend(how.clone());
+        }
+        self.results += 1;
+        self.line(line);
+    }
+}

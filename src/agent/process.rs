@@ -1,0 +1,70 @@
+//! Starting a process: the one place where a [`CommandSpec`] becomes a child.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+
+use super::{CommandSpec, SpawnError};
+use crate::agent::tree::ProcessKey;
+
+/// A started agent with its three pipes.
+#[derive(Debug)]
+pub struct Running {
+    /// The process itself.
+    pub child: Child,
+    /// Who it is; stays true when its number is used again.
+    pub key: Option<ProcessKey>,
+    /// Its standard input.
+    pub stdin: ChildStdin,
+    /// Its standard output.
+    pub stdout: ChildStdout,
+    /// Its standard error.
+    pub stderr: ChildStderr,
+}
+
+/// A command with nothing but the given environment.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place of this room that starts processes"
+)]
+pub(crate) fn command(program: &Path, env: &super::environment::Environment) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(env.iter());
+    command
+}
+
+/// Starts an agent with pipes on all three standard streams.
+///
+/// # Errors
+/// When the program is not there or cannot run, or the folder is missing.
+pub fn spawn(spec: &CommandSpec) -> Result<Running, SpawnError> {
+    let mut child = command(&spec.program, &spec.env)
+        .args(&spec.args)
+        .current_dir(&spec.cwd)
+        // A group of its own, so that keys pressed in a terminal do not reach it.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| SpawnError::Start {
+            program: spec.program.clone(),
+            cwd: spec.cwd.clone(),
+            source,
+        })?;
+    let key = ProcessKey::of(child.id());
+    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+        (Some(stdin), Some(stdout), Some(stderr)) => Ok(Running {
+            child,
+            key,
+            stdin,
+            stdout,
+            stderr,
+        }),
+        _ => Err(SpawnError::Prepare {
+            action: "get the pipes",
+            program: spec.program.clone(),
+            source: std::io::Error::other("a pipe is missing"),
+        }),
+    }
+}

@@ -1,0 +1,212 @@
+//! The end of an attempt: the tree, the last look, the marker, the outcome.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::classify;
+use super::gate;
+use super::life::{Candidate, Life};
+use super::report::{now, rfc3339};
+use crate::agent::tree::{self, EndPlan, ProcessKey, Tree};
+use crate::core::attempt::{AttemptEnd, FailureClass};
+use crate::format::SCHEMA_VERSION;
+use crate::format::outcome_file::OutcomeFile;
+use crate::format::status_file::InstanceStatus;
+use crate::store::atomic::{Durability, write_json};
+
+/// How long the supervisor's own helpers may take before the tree is ended without regard
+/// to them.
+const HELPER_PATIENCE: Duration = Duration::from_secs(20);
+/// Longest summary that is kept, characters.
+const SUMMARY_LENGTH: usize = 4000;
+/// How often the outcome is tried to be written when the disk is full.
+const OUTCOME_TRIES: u32 = 20;
+
+impl Life<'_> {
+    /// Ends every process of the instance.
+    pub(super) fn end_tree(&mut self) {
+        let helpers = self.workshop.helpers.clone();
+        let alone = helpers.hold_within(HELPER_PATIENCE);
+        let managed: Vec<ProcessKey> = self.agent.iter().filter_map(|a| a.key).collect();
+        let tree = Tree {
+            roots: managed.clone(),
+            below_me: alone.is_some(),
+            marker: Some(self.workshop.marker.clone()),
+            command: None,
+        };
+        let plan = EndPlan {
+            managed: &managed,
+            ..EndPlan::default()
+        };
+        let report = tree::end(&tree, &plan);
+        if !report.left.is_empty() {
+            let pids: Vec<String> = report.left.iter().map(|k| k.pid.to_string()).collect();
+            self.report.status.last_error = Some(format!(
+                "processes that cannot be ended are left: {}",
+                pids.join(", ")
+            ));
+        }
+    }
+
+    /// The last acts, in this order: the tree, the last look, status, marker, outcome.
+    pub(super) fn finish(mut self) -> (AttemptEnd, Result<(), String>) {
+        self.end_tree();
+        let end = self.conclude();
+        if let Ok(changes) = self.workshop.measure() {
+            self.on_measured(changes);
+        }
+        self.last_status(&end);
+        if let AttemptEnd::Complete { head, .. } = &end {
+            let marker = json!({
+                "schemaVersion": SCHEMA_VERSION,
+                "task": self.launch.task,
+                "attempt": self.launch.attempt,
+                "commit": head,
+                "completedAt": self.report.status.ended_at,
+            });
+            let path = self.supervision.run.complete_marker(self.supervision.task);
+            // The outcome says the same; the marker is for other tools.
+            if let Err(e) = write_json(&path, "the marker", &marker, Durability::Durable) {
+                self.report.status.last_error = Some(e.to_string());
+                self.report.finish();
+            }
+        }
+        let written = self.write_outcome(&end);
+        for path in &self.taken {
+            let _ = std::fs::remove_file(path);
+        }
+        self.release_ports();
+        (end, written)
+    }
+
+    /// How it ended, all considered.
+    fn conclude(&mut self) -> AttemptEnd {
+        if let Some(end) = self.ending.take() {
+            return end;
+        }
+        if let Some(candidate) = self.candidate.take() {
+            return self.confirm(&candidate);
+        }
+        if let Some(result) = &self.last_result
+            && !classify::ended_well(result)
+        {
+            let (class, detail) = classify::of_result(result);
+            return AttemptEnd::Failed { class, detail };
+        }
+        if classify::session_exists_already(&self.stderr_tail) {
+            // Made by a process that did not live to tell: it can be resumed.
+            self.session_seen = true;
+        }
+        let exit = self.agent.as_ref().and_then(|a| a.exit);
+        let exit = exit.map(|(exit, _)| exit).unwrap_or_default();
+        let (class, detail) = classify::of_exit(exit, &self.stderr_tail);
+        AttemptEnd::Failed { class, detail }
+    }
+
+    /// Looks again once nobody can change anything any more. The client may have gone on
+    /// after the evidence was seen; then all of it is gathered anew.
+    fn confirm(&mut self, candidate: &Candidate) -> AttemptEnd {
+        let complete = |head| AttemptEnd::Complete {
+            head,
+            summary: self.summary(),
+        };
+        let failed = |why: String| AttemptEnd::Failed {
+            class: FailureClass::Worktree,
+            detail: format!("the worktree cannot be looked at: {why}"),
+        };
+        match self.workshop.look() {
+            Ok(git)
+                if git.head.as_ref() == Some(&candidate.head)
+                    && git.branch.as_ref() == Some(&self.launch.branch)
+                    && git
+                        .uncommitted
+                        .iter()
+                        .all(|p| candidate.uncommitted.contains(p)) =>
+            {
+                return complete(candidate.head.clone());
+            }
+            Ok(_) => {}
+            Err(why) => return failed(why),
+        }
+        match self
+            .workshop
+            .gate(&std::sync::atomic::AtomicBool::new(false))
+        {
+            Ok(report) => match (report.git.head, report.lacks.is_empty()) {
+                (Some(head), true) => complete(head),
+                _ => {
+                    let detail = format!(
+                        "changed after it was checked: {}",
+                        gate::detail(&report.lacks)
+                    );
+                    let (class, detail) = self.gate_failure(&report.lacks, detail);
+                    AttemptEnd::Failed { class, detail }
+                }
+            },
+            Err(why) => failed(why),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let text = self.last_result.as_ref().map_or("", |r| r.text.trim());
+        text.chars().take(SUMMARY_LENGTH).collect()
+    }
+
+    fn last_status(&mut self, end: &AttemptEnd) {
+        let status = &mut self.report.status;
+        status.status = match end {
+            AttemptEnd::Complete { .. } => InstanceStatus::Complete,
+            AttemptEnd::Failed { .. } => InstanceStatus::Failed,
+            AttemptEnd::Paused => InstanceStatus::Paused,
+            AttemptEnd::Cancelled => InstanceStatus::Cancelled,
+        };
+        if let AttemptEnd::Failed { detail, .. } = end {
+            status.last_error = Some(detail.clone());
+        }
+        status.activity = None;
+        status.ended_at = Some(rfc3339(now()));
+        status.cost_usd = self.costs.task_usd();
+        status.tokens = self.costs.task_tokens();
+        status.resources.processes = Some(0);
+        status.resources.memory_bytes = Some(0);
+        self.report.finish();
+    }
+
+    /// Writes the outcome, which is what counts; a full disk gets some time to be cleared.
+    fn write_outcome(&self, end: &AttemptEnd) -> Result<(), String> {
+        let outcome = OutcomeFile {
+            schema_version: SCHEMA_VERSION,
+            attempt: self.launch.attempt,
+            outcome: with_faults(end.clone(), self.report.fault(), self.log_fault.as_deref()),
+            cost_usd: self.costs.attempt_usd(),
+            session_seen: self.session_seen,
+            ended_at: rfc3339(now()),
+        };
+        let path = self.supervision.run.outcome(self.supervision.task);
+        let mut last = String::new();
+        for n in 0..OUTCOME_TRIES {
+            match write_json(&path, "an outcome", &outcome, Durability::Durable) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error.to_string(),
+            }
+            std::thread::sleep(Duration::from_millis(25) * (n + 1));
+        }
+        Err(last)
+    }
+}
+
+/// What this process itself could not write is told with a failure; a task that is done is
+/// done all the same.
+fn with_faults(end: AttemptEnd, status: Option<&str>, log: Option<&str>) -> AttemptEnd {
+    match end {
+        AttemptEnd::Failed { class, mut detail } => {
+            for fault in [status, log].into_iter().flatten() {
+                detail.push_str("; besides: ");
+                detail.push_str(fault);
+            }
+            AttemptEnd::Failed { class, detail }
+        }
+        other => other,
+    }
+}

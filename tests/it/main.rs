@@ -1,0 +1,12 @@
+//! Tests with the real program: real processes, real repositories, the scripted agent; and
+//! of its architecture.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests start processes and fail loudly"
+)]
+
+mod architecture;
+mod supervise;

@@ -1,0 +1,643 @@
+//! The life of a supervisor, with the scripted agent.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use orchestra::agent::tree::{Marker, Tree};
+use orchestra::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use orchestra::core::event::StopHow;
+use orchestra::core::id::{BranchName, Oid, OrchestrationId, TaskName};
+use orchestra::core::time::Timestamp;
+use orchestra::format::SCHEMA_VERSION;
+use orchestra::format::instance_request::InstanceRequest;
+use orchestra::format::launch_file::{AgentChoice, LaunchFile};
+use orchestra::format::outcome_file::OutcomeFile;
+use orchestra::format::status_file::{InstanceStatus, StatusFile};
+use orchestra::store::atomic::{Durability, peek_json, write_json};
+use orchestra::store::layout::{Layout, RunDir};
+use orchestra::store::{instance_inbox, lock};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A repository with one task's worktree, and the order for an attempt at it.
+struct Room {
+    dir: tempfile::TempDir,
+    run: RunDir,
+    task: TaskName,
+    launch: LaunchFile,
+    vars: Vec<(String, String)>,
+}
+
+impl Room {
+    fn new(steps: &Value) -> Self {
+        Self::with_script(&json!({"tasks": {"work": {"steps": steps}}}))
+    }
+
+    fn with_script(script: &Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("main");
+        let worktree = dir.path().join("trees/work");
+        fs::create_dir_all(&root).unwrap();
+        let task = TaskName::parse("work").unwrap();
+        git(&root, &["init", "--quiet", "-b", "main"]);
+        git(&root, &["config", "user.name", "Test"]);
+        git(&root, &["config", "user.email", "test@example.invalid"]);
+        fs::write(root.join("README"), "base\n").unwrap();
+        fs::write(root.join(".gitignore"), "ignored\n").unwrap();
+        git(&root, &["add", "-A"]);
+        git(&root, &["commit", "--quiet", "-m", "Base"]);
+        let base = Oid::parse(&git(&root, &["rev-parse", "HEAD"])).unwrap();
+        let tree = worktree.to_str().unwrap();
+        git(
+            &root,
+            &["worktree", "add", "--quiet", "-b", "task/work", tree],
+        );
+        let id = OrchestrationId::parse("run-1").unwrap();
+        let run = Layout::new(&root).run(&id);
+        fs::create_dir_all(run.dir()).unwrap();
+        let script_file = dir.path().join("script.json");
+        fs::write(&script_file, script.to_string()).unwrap();
+        let launch = LaunchFile {
+            schema_version: SCHEMA_VERSION,
+            orchestration_id: id,
+            token: uuid::Uuid::new_v4().to_string(),
+            branch: BranchName::for_task(&task),
+            task: task.clone(),
+            attempt: 1,
+            session_id: SessionId(uuid::Uuid::new_v4()),
+            start: StartMode::Fresh,
+            agent: AgentChoice::Scripted {
+                script: Some(script_file),
+            },
+            worktree,
+            main_checkout: root,
+            base,
+            prompt: "Do the work".into(),
+            system_prompt: String::new(),
+            permission_mode: "acceptEdits".into(),
+            allowed_tools: Vec::new(),
+            disallowed_tools: Vec::new(),
+            settings: None,
+            model: None,
+            env: BTreeMap::new(),
+            setup: None,
+            verify: None,
+            timeout_seconds: 120,
+            command_timeout_seconds: 60,
+            max_budget_usd: None,
+            gate_rounds: 2,
+            may_end_without_commits: false,
+            issue_number: Some(12),
+            issue_title: Some("Title".into()),
+        };
+        Self {
+            dir,
+            run,
+            task,
+            launch,
+            vars: Vec::new(),
+        }
+    }
+
+    /// Starts a supervisor for the present order.
+    fn start(&self) -> Supervisor {
+        write_json(
+            &self.run.launch(&self.task),
+            "an order",
+            &self.launch,
+            Durability::Volatile,
+        )
+        .unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_orchestra"))
+            .arg("supervise")
+            .arg("--repo")
+            .arg(&self.launch.main_checkout)
+            .arg("--slots")
+            .arg(self.dir.path().join("slots"))
+            .args([self.launch.orchestration_id.as_str(), self.task.as_str()])
+            .env_clear()
+            .envs(hermetic(self.dir.path()))
+            .envs(self.vars.iter().map(|(k, v)| (k, v)))
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        Supervisor { child }
+    }
+
+    /// One attempt from its order to its outcome.
+    fn attempt(&self) -> AttemptEnd {
+        let said = self.start().wait();
+        assert_eq!(said, "ready\n");
+        self.assert_nothing_left();
+        self.outcome().outcome
+    }
+
+    fn next_attempt(&mut self, start: StartMode) {
+        self.launch.attempt += 1;
+        self.launch.start = start;
+        if start == StartMode::Fresh {
+            self.launch.session_id = SessionId(uuid::Uuid::new_v4());
+        }
+    }
+
+    fn outcome(&self) -> OutcomeFile {
+        peek_json(&self.run.outcome(&self.task)).expect("an outcome")
+    }
+
+    fn status(&self) -> Option<StatusFile> {
+        peek_json(&self.run.status(&self.task))
+    }
+
+    fn wait_for(&self, what: &str, mut condition: impl FnMut(&StatusFile) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.status().is_some_and(|status| condition(&status)) {
+            assert!(
+                Instant::now() < deadline,
+                "in vain waited for {what}: {:?}",
+                self.status()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn post(&self, request: &InstanceRequest) -> PathBuf {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let now = Timestamp(i64::try_from(now.as_millis()).unwrap());
+        instance_inbox::post(&self.run, &self.task, request, now).unwrap()
+    }
+
+    fn tree(&self) -> Tree {
+        Tree::marked(Marker::new(
+            &self.launch.token,
+            &self.launch.orchestration_id,
+            Some(&self.task),
+        ))
+    }
+
+    fn assert_nothing_left(&self) {
+        assert_eq!(self.tree().find(), [], "processes are left");
+        assert!(!lock::is_held(&self.run.lock(&self.task)));
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        git(&self.launch.worktree, args)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.launch.worktree.join(name)
+    }
+}
+
+struct Supervisor {
+    child: Child,
+}
+
+impl Supervisor {
+    /// Waits for the end; returns what it announced.
+    fn wait(mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait().unwrap().is_none() {
+            if Instant::now() >= deadline {
+                let _ = self.child.kill();
+                panic!("the supervisor does not end");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut self.child.stdout.take().unwrap(), &mut said).unwrap();
+        said
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+fn hermetic(home: &Path) -> Vec<(String, String)> {
+    [
+        ("PATH", std::env::var("PATH").unwrap().as_str()),
+        ("HOME", home.to_str().unwrap()),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .to_vec()
+}
+
+fn git(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(args)
+        .current_dir(dir)
+        .env_clear()
+        .envs(hermetic(dir))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn write(path: &str, text: &str) -> Value {
+    json!({"write": {"path": path, "text": text}})
+}
+
+fn failed(end: &AttemptEnd) -> (FailureClass, &str) {
+    match end {
+        AttemptEnd::Failed { class, detail } => (*class, detail),
+        other => panic!("a failure was expected: {other:?}"),
+    }
+}
+
+#[test]
+fn a_task_is_done_with_evidence() {
+    let mut room = Room::new(&json!([
+        {"todo": {"items": [{"text": "Write it", "state": "in_progress"},
+                            {"text": "Commit it", "state": "pending"}]}},
+        write("a.txt", "one\ntwo\n"),
+        {"usage": {"cost_usd": 0.25, "input_tokens": 100, "output_tokens": 20}},
+        {"commit": "Add a.txt"},
+        {"todo": {"items": [{"text": "Write it", "state": "completed"},
+                            {"text": "Commit it", "state": "completed"}]}},
+        {"say": "All done."},
+    ]));
+    room.launch.verify = Some("grep -q two a.txt && test -n \"$PORT\"".into());
+    let end = room.attempt();
+    let head = Oid::parse(&room.git(&["rev-parse", "task/work"])).unwrap();
+    let summary = "All done.".to_owned();
+    assert_eq!(
+        end,
+        AttemptEnd::Complete {
+            head: head.clone(),
+            summary
+        }
+    );
+    let outcome = room.outcome();
+    assert_eq!(outcome.cost_usd, Some(0.25));
+    assert!(outcome.session_seen);
+    let status = room.status().unwrap();
+    assert_eq!(status.status, InstanceStatus::Complete);
+    assert_eq!(status.progress.percent, Some(100));
+    assert_eq!(
+        (
+            status.files_changed,
+            status.lines_added,
+            status.lines_removed
+        ),
+        (Some(1), Some(2), Some(0))
+    );
+    assert_eq!(status.tokens.unwrap().input, 100);
+    assert_eq!(status.issue_number, Some(12));
+    assert_eq!(status.last_error, None);
+    assert!(status.ended_at.is_some() && status.started_at.is_some());
+    let marker: Value = peek_json(&room.run.complete_marker(&room.task)).unwrap();
+    assert_eq!(marker["commit"], head.as_str());
+    let log = fs::read_to_string(room.run.stream_log(&room.task)).unwrap();
+    assert!(log.lines().count() > 8, "{log}");
+    // A second supervisor for the same attempt has nothing to do.
+    assert_eq!(room.start().wait(), "ready\n");
+    assert_eq!(room.outcome(), outcome);
+}
+
+#[test]
+fn an_instance_without_evidence_is_sent_back_with_what_is_missing() {
+    let mut room = Room::new(&json!([
+        {"say": "done, believe me"}, "end_turn",
+        {"write_prompt": "feedback-1"}, write("a.txt", "red\n"), "end_turn",
+        {"write_prompt": "feedback-2"}, {"commit": "Add a.txt"}, "end_turn",
+        {"write_prompt": "feedback-3"}, write("a.txt", "green\n"), {"commit": "Repair"},
+    ]));
+    room.launch.gate_rounds = 3;
+    room.launch.verify = Some("grep green a.txt || { echo no green here; exit 4; }".into());
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let told = |n| fs::read_to_string(room.file(&format!("feedback-{n}"))).unwrap();
+    assert!(told(1).contains("There is no commit on task/work"));
+    assert!(told(2).contains("a.txt, feedback-1"), "{}", told(2));
+    assert!(told(3).contains("no green here") && told(3).contains("exit code 4"));
+}
+
+#[test]
+fn an_instance_that_never_brings_evidence_fails_and_keeps_its_work() {
+    let room = Room::new(&json!([write("a.txt", "x")]));
+    let end = room.attempt();
+    let (class, detail) = failed(&end);
+    assert_eq!(class, FailureClass::GateNotPassed);
+    assert!(detail.contains("not committed: a.txt"), "{detail}");
+    assert!(room.file("a.txt").exists());
+    assert_eq!(room.status().unwrap().status, InstanceStatus::Failed);
+    assert!(!room.run.complete_marker(&room.task).exists());
+}
+
+#[test]
+fn a_denied_commit_is_a_question_of_permission() {
+    let room = Room::new(&json!([write("a.txt", "x"),
+        {"deny": {"tool": "Bash", "what": "git commit -m x"}}]));
+    let end = room.attempt();
+    let (class, detail) = failed(&end);
+    assert_eq!(class, FailureClass::Permission);
+    assert!(detail.contains("denied: Bash: git commit -m x"), "{detail}");
+}
+
+#[test]
+fn an_investigation_may_end_without_commits() {
+    let mut room = Room::new(&json!([{"say": "It is the cache."}]));
+    room.launch.may_end_without_commits = true;
+    let head = room.launch.base.clone();
+    let summary = "It is the cache.".into();
+    assert_eq!(room.attempt(), AttemptEnd::Complete { head, summary });
+}
+
+#[test]
+fn failures_are_told_apart() {
+    let result = |subtype: &str, reason: &str, status: Option<u64>| {
+        json!([{"result": {"subtype": subtype, "is_error": true, "text": "why",
+                "terminal_reason": reason, "api_error_status": status}}])
+    };
+    let cases = [
+        (
+            result("success", "api_error", Some(401)),
+            FailureClass::Authentication,
+        ),
+        (
+            result("success", "api_error", Some(529)),
+            FailureClass::Overload,
+        ),
+        (
+            result("error_max_budget_usd", "budget_exhausted", None),
+            FailureClass::Budget,
+        ),
+        (
+            json!([{"complain": "out of luck"}, {"exit": 7}]),
+            FailureClass::Crash,
+        ),
+        (json!([{"signal": 9}]), FailureClass::Crash),
+        (
+            json!([{"require": {"path": "absent"}}]),
+            FailureClass::Crash,
+        ),
+    ];
+    for (steps, class) in cases {
+        let room = Room::new(&steps);
+        let end = room.attempt();
+        assert_eq!(failed(&end).0, class, "{steps}: {end:?}");
+        assert!(room.status().unwrap().last_error.is_some());
+    }
+    let room = Room::new(&json!([{"complain": "out of luck"}, {"exit": 7}]));
+    let end = room.attempt();
+    let (_, detail) = failed(&end);
+    assert!(detail.contains("exit code 7") && detail.contains("out of luck"));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_a_failure_that_says_so() {
+    let mut room = Room::new(&json!([]));
+    room.launch.agent = AgentChoice::Claude {
+        program: "/nonexistent/claude".into(),
+    };
+    let end = room.attempt();
+    let (class, detail) = failed(&end);
+    assert_eq!(class, FailureClass::Crash);
+    assert!(detail.contains("/nonexistent/claude"), "{detail}");
+    assert!(!room.outcome().session_seen);
+}
+
+#[test]
+fn an_attempt_goes_on_in_the_same_session_and_adds_up() {
+    let mut room = Room::new(&json!([
+        {"usage": {"cost_usd": 0.5}}, {"say": "half"}, "end_turn",
+        write("a.txt", "1"), {"exit": 1},
+        {"require": {"path": "a.txt"}}, {"usage": {"cost_usd": 0.25}}, {"commit": "a"},
+    ]));
+    let first = room.attempt();
+    assert_eq!(failed(&first).0, FailureClass::Crash);
+    let began = room.status().unwrap().started_at;
+    room.next_attempt(StartMode::Resume);
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let status = room.status().unwrap();
+    assert_eq!(status.cost_usd, Some(0.75));
+    assert_eq!((status.attempt, status.started_at), (2, began));
+    assert_eq!(room.outcome().cost_usd, Some(0.25));
+}
+
+#[test]
+fn every_process_ends_with_the_instance() {
+    for step in [
+        json!({"detach": {"seconds": 600}}),
+        json!({"detach": {"seconds": 600, "clear_env": true}}),
+        json!({"run": "exec >/dev/null 2>&1; sleep 600 & setsid sleep 600 & (setsid sleep 600 &) ; true"}),
+    ] {
+        // The length of the sleep names the processes of this test that forget their marker.
+        let unique = format!("6{}", std::process::id());
+        let step: Value = serde_json::from_str(&step.to_string().replace("600", &unique)).unwrap();
+        let room = Room::new(&json!([step, write("a", "x"), {"commit": "a"}]));
+        assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+        let listed = Command::new("ps").args(["-eo", "args"]).output().unwrap();
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        assert!(!listed.contains(&format!("sleep {unique}")), "{step}");
+    }
+}
+
+#[test]
+fn a_client_that_hangs_after_its_result_is_still_done() {
+    let room = Room::new(&json!([write("a", "x"), {"commit": "a"}, "end_turn_and_hang"]));
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+}
+
+#[test]
+fn time_that_is_over_ends_even_a_deaf_agent() {
+    let mut room = Room::new(&json!([write("a", "x"), {"hang": {"deaf": true}}]));
+    room.launch.timeout_seconds = 1;
+    let end = room.attempt();
+    assert_eq!(failed(&end).0, FailureClass::Timeout);
+    assert!(room.file("a").exists());
+}
+
+#[test]
+fn messages_reach_the_session_and_are_forwarded_in_order() {
+    let room = Room::new(&json!([
+        {"stuck": {"reason": "which colour?", "options": ["red", "blue"]}},
+        {"write_prompt": "answer"}, {"commit": "a"},
+    ]));
+    let supervisor = room.start();
+    room.wait_for("a question", |s| s.status == InstanceStatus::Stuck);
+    let status = room.status().unwrap();
+    assert_eq!(status.stuck_reason.as_deref(), Some("which colour?"));
+    assert_eq!(status.options, ["red", "blue"]);
+    let request = room.post(&InstanceRequest::Message {
+        text: "blue".into(),
+    });
+    supervisor.wait();
+    assert!(matches!(
+        room.outcome().outcome,
+        AttemptEnd::Complete { .. }
+    ));
+    assert_eq!(fs::read_to_string(room.file("answer")).unwrap(), "blue\n");
+    let status = room.status().unwrap();
+    assert_eq!(status.forwarded_message.as_deref(), Some("blue"));
+    assert_eq!(status.stuck_reason, None);
+    assert!(!request.exists());
+}
+
+#[test]
+fn a_pause_interrupts_and_the_same_session_goes_on_later() {
+    let mut room = Room::new(&json!([
+        write("a", "x"), {"sleep_ms": 600_000}, {"commit": "a"},
+    ]));
+    let supervisor = room.start();
+    room.wait_for("work", |_| room.file("a").exists());
+    let request = room.post(&InstanceRequest::Stop {
+        how: StopHow::Pause,
+    });
+    supervisor.wait();
+    assert_eq!(room.outcome().outcome, AttemptEnd::Paused);
+    assert_eq!(room.status().unwrap().status, InstanceStatus::Paused);
+    assert!(room.file("a").exists() && !request.exists());
+    room.assert_nothing_left();
+    room.next_attempt(StartMode::Resume);
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+}
+
+#[test]
+fn a_cancelled_instance_ends_at_once() {
+    let room = Room::new(&json!([write("a", "x"), {"hang": {"deaf": true}}]));
+    let supervisor = room.start();
+    room.wait_for("work", |_| room.file("a").exists());
+    room.post(&InstanceRequest::Stop {
+        how: StopHow::Cancel,
+    });
+    supervisor.wait();
+    assert_eq!(room.outcome().outcome, AttemptEnd::Cancelled);
+    assert_eq!(room.status().unwrap().status, InstanceStatus::Cancelled);
+    room.assert_nothing_left();
+}
+
+#[test]
+fn a_supervisor_that_is_asked_to_end_pauses() {
+    let room = Room::new(&json!([write("a", "x"), {"sleep_ms": 600_000}]));
+    let supervisor = room.start();
+    room.wait_for("work", |_| room.file("a").exists());
+    supervisor.signal("-TERM");
+    supervisor.wait();
+    assert_eq!(room.outcome().outcome, AttemptEnd::Paused);
+    room.assert_nothing_left();
+}
+
+#[test]
+fn what_a_killed_supervisor_left_is_ended_by_the_next() {
+    let mut room = Room::new(&json!([
+        write("a", "x"), {"detach": {"seconds": 600}}, {"hang": {"deaf": true}}, {"commit": "a"},
+    ]));
+    let supervisor = room.start();
+    room.wait_for("work", |_| room.tree().find().len() == 2);
+    supervisor.signal("-KILL");
+    supervisor.wait();
+    assert!(!room.run.outcome(&room.task).exists());
+    assert_eq!(room.tree().find().len(), 2, "they live on without it");
+    room.next_attempt(StartMode::Resume);
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+}
+
+#[test]
+fn two_supervisors_do_not_work_on_one_task() {
+    let room = Room::new(&json!([write("a", "x"), {"sleep_ms": 600_000}]));
+    let first = room.start();
+    room.wait_for("work", |_| room.file("a").exists());
+    let said = room.start().wait();
+    assert!(said.starts_with("refused: another supervisor"), "{said}");
+    first.signal("-TERM");
+    first.wait();
+}
+
+#[test]
+fn the_set_up_command_runs_once_per_worktree() {
+    let mut room = Room::new(&json!([{"exit": 1}, write("a", "x"), {"commit": "a"}]));
+    room.launch.setup = Some("echo again >> ../set-up; touch ignored".into());
+    room.attempt();
+    room.next_attempt(StartMode::Resume);
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let runs = fs::read_to_string(room.file("../set-up")).unwrap();
+    assert_eq!(runs, "again\n");
+}
+
+#[test]
+fn a_set_up_command_that_fails_is_the_failure() {
+    let mut room = Room::new(&json!([]));
+    room.launch.setup = Some("echo no compiler; exit 3".into());
+    let end = room.attempt();
+    let (class, detail) = failed(&end);
+    assert_eq!(class, FailureClass::Setup);
+    assert!(detail.contains("no compiler") && detail.contains("exit code 3"));
+    let log = fs::read_to_string(room.run.commands_log(&room.task)).unwrap();
+    assert!(log.contains("no compiler"));
+}
+
+#[test]
+fn rubbish_in_the_stream_does_no_harm() {
+    let room = Room::new(&json!([
+        {"raw": "not json"}, {"raw": "{\"type\":\"from_next_year\"}"}, "invalid_utf8",
+        {"huge_line": 20_000_000}, {"api_retry": {"status": 529}},
+        write("a", "x"), {"commit": "a"},
+    ]));
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let log = fs::metadata(room.run.stream_log(&room.task)).unwrap();
+    assert!(log.len() > 20_000_000, "the raw copy is whole");
+}
+
+#[test]
+fn instances_have_ports_of_their_own_and_no_outer_session() {
+    let mut room = Room::new(&json!([
+        {"run": "env > ignored"}, write("a", "x"), {"commit": "a"},
+    ]));
+    room.launch.env.insert("EXTRA".into(), "1".into());
+    room.vars = [
+        ("CLAUDECODE", "1"),
+        ("GIT_DIR", "/nowhere"),
+        ("ORCHESTRA_MARK", "x/y/z"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .to_vec();
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let env = fs::read_to_string(room.file("ignored")).unwrap();
+    for line in [
+        "ORCHESTRA_PORT_BASE=20000",
+        "ORCHESTRA_PORT_COUNT=20",
+        "PORT=20000",
+        "COMPOSE_PROJECT_NAME=orchestra-run-1-work",
+        "EXTRA=1",
+        &format!("ORCHESTRA_MARK={}/run-1/work", room.launch.token),
+    ] {
+        assert!(env.lines().any(|l| l == line), "{line} is missing in {env}");
+    }
+    assert!(!env.contains("CLAUDECODE") && !env.contains("GIT_DIR="));
+}
+
+#[test]
+fn a_worktree_that_is_gone_is_reported() {
+    let room = Room::new(&json!([]));
+    fs::remove_dir_all(&room.launch.worktree).unwrap();
+    let end = room.attempt();
+    assert_eq!(failed(&end).0, FailureClass::Worktree);
+}
+
+#[test]
+fn work_on_another_branch_is_sent_back() {
+    let room = Room::new(&json!([
+        {"run": "git checkout -q -b elsewhere"}, write("a", "x"), {"commit": "a"}, "end_turn",
+        {"run": "git checkout -q task/work && git merge -q elsewhere"},
+    ]));
+    let end = room.attempt();
+    assert!(matches!(end, AttemptEnd::Complete { .. }), "{end:?}");
+    assert_eq!(
+        room.git(&["rev-parse", "elsewhere"]),
+        room.git(&["rev-parse", "HEAD"])
+    );
+}
