@@ -33,3 +33,19 @@ pub fn ask(run: &RunDir, request: Request, cx: &Context<'_>) -> Result<(), Failu
             .next("`orchestra doctor` looks for the cause")
     })
 }
+
+/// As [`ensure`], and tells the person on standard error what was done.
+pub(super) fn ensure_and_say(run: &RunDir, cx: &mut Context<'_>) {
+    match ensure(run, cx) {
+        Ok(Ensured::Started) => cx.remark(&format!(
+            "note: {} had no conductor; a new one was started",
+            run.id()
+        )),
+        Ok(Ensured::Failed(why)) => cx.remark(&format!(
+            "warning: {} has no conductor, and none could be started: {why}",
+            run.id()
+        )),
+        Ok(Ensured::Running | Ensured::NotNeeded) => {}
+        Err(failure) => cx.remark(&format!("warning: {}", failure.what)),
+    }
+}

@@ -33,6 +33,7 @@ pub mod settings_flags;
 pub mod status;
 pub mod supervise;
 pub mod wait;
+mod watch;
 pub mod worktree;
 
 use std::ffi::OsString;
