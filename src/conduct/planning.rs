@@ -193,8 +193,10 @@ fn make(run: &RunDir, request: &str, how: &Planning<'_>) -> Result<Planned, Plan
 /// Most names of the top level that the analyzer is told.
 const MAX_NAMES: usize = 60;
 
-/// What lies at the top of the checkout. Recent commits are told by the client itself.
-fn top_level(main_checkout: &Path) -> String {
+/// What lies at the top of the checkout, for the analyzer. Recent commits are told by the
+/// client itself.
+#[must_use]
+pub fn top_level(main_checkout: &Path) -> String {
     let mut names: Vec<String> = std::fs::read_dir(main_checkout)
         .into_iter()
         .flatten()
