@@ -19,7 +19,6 @@
 //! | `exclude`, `lock` | `info/exclude`, the lock between processes of this program |
 //! | `submodule` | filling submodules of a new worktree without the network |
 
-mod attach;
 mod checkout;
 mod command;
 mod deliver;

@@ -221,7 +221,9 @@ fn commits_are_the_persons_or_clearly_orchestras() {
     let tree = repo.tree_of(&head).unwrap();
     let who = |commit: &Oid| f.git(&["log", "-1", "--format=%an <%ae> %cn", commit.as_str()]);
 
-    let own = repo.commit(&tree, &[head.clone()], "x", None).unwrap();
+    let own = repo
+        .commit(&tree, std::slice::from_ref(&head), "x", None)
+        .unwrap();
     assert_eq!(who(&own), "Ada <ada@example.org> Ada");
     let given = Identity {
         name: "Grace".to_owned(),

@@ -365,3 +365,27 @@ fn a_worktree_from_inside_another_lands_in_the_same_repository() {
     assert_eq!(git_in(&b, &["branch", "--show-current"]), "task/b");
     assert_eq!(listed(&f.repo()).len(), 2);
 }
+
+#[test]
+fn a_worktree_for_a_branch_that_is_there() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let name = branch("task/kept");
+    let (path, second) = (f.beside("w"), f.beside("second"));
+    assert!(matches!(
+        repo.worktree_attach(&path, &name),
+        Err(GitError::Missing { .. })
+    ));
+    f.git(&["branch", name.as_str()]);
+    f.hook("post-checkout", "exit 1");
+    let added = repo.worktree_attach(&path, &name).unwrap();
+    assert!(added.hook_failure.is_some(), "told, not an error");
+    assert_eq!(repo.head_at(&path).unwrap().branch(), Some(&name));
+    assert!(repo.status(&path).unwrap().is_clean());
+    assert!(repo.worktree_attach(&second, &name).is_err());
+    assert!(!second.exists());
+    assert!(matches!(
+        repo.worktree_attach(&path, &name),
+        Err(GitError::PathOccupied { .. })
+    ));
+}
