@@ -9,6 +9,7 @@ pub mod detach;
 pub mod environment;
 pub mod player;
 pub mod process;
+pub mod roles;
 pub mod scripted;
 pub mod shell;
 pub mod tree;

@@ -317,3 +317,6 @@ impl Graph {
             .flat_map(|after| self.deps(after).iter().map(move |before| (*before, after)))
     }
 }
+
+#[cfg(test)]
+mod tests;

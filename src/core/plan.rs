@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 pub use crate::core::graph::{Graph, TaskIx};
 use crate::core::id::{BranchName, TaskName};
-pub use crate::core::overlap::FilePattern;
+pub use crate::core::overlap::{FilePattern, Sequenced};
 
 mod fault;
 mod text;
@@ -197,17 +197,6 @@ impl Task {
             .as_ref()
             .map_or(self.kind.default_role(), AgentName::as_str)
     }
-}
-
-/// An edge that was added because two tasks would touch the same files at the same time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sequenced {
-    /// The task that goes first.
-    pub before: TaskIx,
-    /// The task that waits for it.
-    pub after: TaskIx,
-    /// The overlapping globs, `before`'s and `after`'s; a few, not necessarily all.
-    pub because: Vec<(String, String)>,
 }
 
 /// A plan that can be carried out: names are safe and unique, every dependency exists,

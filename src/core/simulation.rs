@@ -455,7 +455,7 @@ proptest! {
             x = x.wrapping_mul(0x94d0_49bb_1331_11eb);
             x ^= x >> 29;
             let length = 5 + x % 200;
-            if x % 5 == 0 {
+            if x.is_multiple_of(5) {
                 let class = CLASSES[usize::try_from(x / 5 % 6).unwrap()];
                 (Fate::Fail(class), length)
             } else {

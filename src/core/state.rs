@@ -159,6 +159,9 @@ pub struct Entry {
     pub state: TaskState,
     /// Its branch and worktree, once claimed.
     pub place: Option<Place>,
+    /// The place was claimed before the tasks that it builds on were settled: its base does
+    /// not hold their results yet.
+    pub early: bool,
     /// Number of the last attempt; grows with every start, so that no two are mixed up.
     pub attempts: u32,
     /// Attempts that failed since the task was planned or revived: what the limit counts.
@@ -241,6 +244,7 @@ impl State {
             .map(|_| Entry {
                 state: TaskState::Waiting,
                 place: None,
+                early: false,
                 attempts: 0,
                 failures: 0,
                 session: None,
@@ -440,7 +444,10 @@ impl State {
             Record::Begun => {}
             Record::Prepared { task, place } => {
                 if let Some(ix) = self.find(task) {
-                    self.tasks[ix.index()].place = Some(place.clone());
+                    let early = !self.is_free(ix);
+                    let entry = &mut self.tasks[ix.index()];
+                    entry.place = Some(place.clone());
+                    entry.early = early;
                 }
             }
             Record::AttemptStarted {
@@ -638,17 +645,21 @@ impl State {
         if self.task(ix).state != TaskState::Waiting {
             return;
         }
-        let facts = &self.facts[ix.index()];
-        let free = facts
-            .needs
-            .iter()
-            .chain(&facts.after)
-            .all(|before| self.task(*before).state.is_settled());
-        if free {
+        if self.is_free(ix) {
             let start = StartMode::Fresh;
             let not_before = Timestamp(0);
             self.set(ix, TaskState::Ready(Next { start, not_before }));
         }
+    }
+
+    /// Whether everything that it waits for is settled.
+    fn is_free(&self, ix: TaskIx) -> bool {
+        let facts = &self.facts[ix.index()];
+        facts
+            .needs
+            .iter()
+            .chain(&facts.after)
+            .all(|before| self.task(*before).state.is_settled())
     }
 
     fn rank(&self, ix: TaskIx) -> Rank {

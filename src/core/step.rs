@@ -132,7 +132,7 @@ impl Stepper<'_> {
         if !matches!(self.state.task(ix).state, TaskState::Active(_)) {
             return;
         }
-        if self.state.task(ix).place.is_none() {
+        if self.state.task(ix).place.is_none() || self.state.task(ix).early {
             let task = self.name(ix);
             let place = place.clone();
             self.record(Record::Prepared { task, place });
@@ -460,7 +460,7 @@ impl Stepper<'_> {
         let TaskState::Active(active) = &entry.state else {
             return;
         };
-        let effect = if entry.place.is_none() {
+        let effect = if entry.place.is_none() || entry.early {
             Effect::Prepare { task: ix }
         } else {
             Effect::Launch {

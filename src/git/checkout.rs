@@ -233,7 +233,7 @@ impl Repo {
                 path: shown,
                 old_path: None,
                 kind: ChangeKind::Added,
-                lines: count_lines(&worktree.join(path(name)))
+                lines: lines_of_file(&worktree.join(path(name)))
                     .map(|added| Lines { added, removed: 0 }),
             });
         }
@@ -351,7 +351,7 @@ fn copy_index(from: &Path, to: &PathBuf) -> Result<(), GitError> {
 
 /// The number of lines of a text file (a link counts as one line); none when it is
 /// binary, too large or gone.
-fn count_lines(file: &Path) -> Option<u64> {
+fn lines_of_file(file: &Path) -> Option<u64> {
     let metadata = std::fs::symlink_metadata(file).ok()?;
     if metadata.file_type().is_symlink() {
         return Some(1);
@@ -365,11 +365,5 @@ fn count_lines(file: &Path) -> Option<u64> {
         .take(COUNTED_FILE)
         .read_to_end(&mut content)
         .ok()?;
-    // Git's own test for "binary".
-    if content.iter().take(8000).any(|b| *b == 0) {
-        return None;
-    }
-    let breaks = content.iter().filter(|b| **b == b'\n').count() as u64;
-    let open_end = content.last().is_some_and(|b| *b != b'\n');
-    Some(breaks + u64::from(open_end))
+    super::library::count_lines(&content)
 }

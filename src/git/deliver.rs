@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::checkout::Operation;
 use super::command::{Git, Output};
 use super::error::GitError;
+use super::lock::{AdminLock, Purpose};
 use super::refs::{Expected, hook_refused};
 use super::repo::Repo;
 use super::worktree::{WorktreeInfo, git_dir_of};
@@ -101,6 +102,9 @@ impl Repo {
         from: &Oid,
         to: &Oid,
     ) -> Result<Delivered, DeliverError> {
+        // Git reads the branch, then updates the files, then moves the branch if it is
+        // still there: two at once would both update the files.
+        let _lock = AdminLock::acquire(self.common_dir(), Purpose::Delivery)?;
         self.expect_at(branch, from, to)?;
         if !self.is_ancestor(from, to)? {
             return Err(DeliverError::NotForward {
@@ -282,22 +286,19 @@ impl Repo {
         path: PathBuf,
         output: &Output,
     ) -> Result<DeliverError, DeliverError> {
-        self.expect_at(branch, from, to)?;
-        let at_ref = hook_refused(&output.stderr)
-            || output.stderr.contains("cannot lock ref")
-            || output.stderr.contains("cannot update the ref");
-        if at_ref {
+        let refused = hook_refused(&output.stderr);
+        if refused || output.stderr.contains("cannot lock ref") {
             // Git updates the files first and the ref last.
-            let back = Git::at(&path)
-                .args(["read-tree", "-m", "-u", to.as_str(), from.as_str()])
-                .output()?;
-            if !back.success() {
+            if let Err(detail) = self.put_back(branch, from, to, &path)? {
                 return Ok(DeliverError::HalfWay {
                     branch: branch.clone(),
                     path,
-                    detail: back.stderr,
+                    detail,
                 });
             }
+        }
+        self.expect_at(branch, from, to)?;
+        if refused {
             return Ok(DeliverError::HookRefused {
                 branch: branch.clone(),
                 detail: output.stderr.clone(),
@@ -308,6 +309,32 @@ impl Repo {
             return Err(output.failed().into());
         }
         Ok(DeliverError::Overlap { path, files })
+    }
+
+    /// Takes the update of a checkout back after its ref did not move; uncommitted
+    /// changes stay, as they do on the way there. The inner error is git's refusal.
+    pub(super) fn put_back(
+        &self,
+        branch: &BranchName,
+        from: &Oid,
+        to: &Oid,
+        path: &Path,
+    ) -> Result<Result<(), String>, GitError> {
+        let step = |old: &Oid, new: &Oid| {
+            Git::at(path)
+                .args(["read-tree", "-m", "-u", old.as_str(), new.as_str()])
+                .output()
+        };
+        let back = step(to, from)?;
+        if !back.success() {
+            return Ok(Err(back.stderr));
+        }
+        // Somebody else moved the branch in that moment: where both made the same
+        // change, it belongs to them now. Git refuses where that is not so.
+        if let Some(now) = self.branch_tip(branch)?.filter(|now| now != from) {
+            step(from, &now)?;
+        }
+        Ok(Ok(()))
     }
 
     /// The files with uncommitted changes that the delivery would touch.
@@ -327,13 +354,12 @@ impl Repo {
             .map(str::to_owned)
             .collect();
         // Ignored files are not in the status, but git names them.
-        files.extend(
-            output
-                .stderr
-                .lines()
-                .filter_map(|line| line.strip_prefix('\t'))
-                .map(|line| line.trim().to_owned()),
-        );
+        for line in output.stderr.lines() {
+            let named = line.strip_prefix('\t').map(str::trim);
+            if let Some(named) = named.filter(|n| !files.iter().any(|f| meet(f, n))) {
+                files.insert(named.to_owned());
+            }
+        }
         Ok(files.into_iter().collect())
     }
 }

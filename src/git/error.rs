@@ -97,6 +97,8 @@ pub enum GitError {
     HookRefused { name: String, detail: String },
     #[error("{name:?} is not a ref name that can be used here")]
     BadRefName { name: String },
+    #[error("there is no branch {branch} in this repository; `git branch` lists those there are")]
+    NoSuchBranch { branch: BranchName },
     #[error("the branch {branch} already exists")]
     BranchExists { branch: BranchName },
     #[error("{} already exists and is not an empty folder", path.display())]

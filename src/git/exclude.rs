@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use super::error::GitError;
-use super::lock::AdminLock;
+use super::lock::{AdminLock, Purpose};
 use super::repo::Repo;
 
 impl Repo {
@@ -14,7 +14,7 @@ impl Repo {
     /// # Errors
     /// When the file cannot be read or replaced.
     pub fn exclude(&self, patterns: &[&str]) -> Result<(), GitError> {
-        let _lock = AdminLock::acquire(self.common_dir())?;
+        let _lock = AdminLock::acquire(self.common_dir(), Purpose::Records)?;
         let folder = self.common_dir().join("info");
         let given = folder.join("exclude");
         std::fs::create_dir_all(&folder).map_err(|e| GitError::io("making", &folder, &e))?;

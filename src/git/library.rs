@@ -30,7 +30,10 @@ fn git2_oid(id: &Oid) -> Result<git2::Oid, GitError> {
 }
 
 fn commit_at<'r>(repo: &'r Repository, id: &Oid) -> Result<git2::Commit<'r>, GitError> {
-    repo.find_object(git2_oid(id)?, None)
+    let Ok(wanted) = git2_oid(id) else {
+        return Err(missing_commit(id));
+    };
+    repo.find_object(wanted, None)
         .and_then(|object| object.peel_to_commit())
         .map_err(|e| {
             if matches!(
@@ -170,6 +173,13 @@ pub(crate) fn diff_stat(repo: &Repository, from: &Oid, to: &Oid) -> Result<DiffS
             _ => ChangeKind::Modified,
         };
         let lines = match &patch {
+            // Git counts one file deleted and another added.
+            _ if kind == ChangeKind::TypeChanged => {
+                let old = blob_lines(repo, &delta.old_file());
+                let new = blob_lines(repo, &delta.new_file());
+                old.zip(new)
+                    .map(|(removed, added)| Lines { added, removed })
+            }
             Some(patch) if !patch.delta().flags().is_binary() => {
                 let (_, added, removed) = patch.line_stats().map_err(&doing)?;
                 Some(Lines {
@@ -187,6 +197,24 @@ pub(crate) fn diff_stat(repo: &Repository, from: &Oid, to: &Oid) -> Result<DiffS
         });
     }
     Ok(DiffStat::new(files))
+}
+
+/// The lines of one side of a difference; none when it is binary. A submodule is one.
+fn blob_lines(repo: &Repository, file: &git2::DiffFile<'_>) -> Option<u64> {
+    if file.mode() == git2::FileMode::Commit {
+        return Some(1);
+    }
+    count_lines(repo.find_blob(file.id()).ok()?.content())
+}
+
+/// The lines of a text; none when git would call it binary.
+pub(crate) fn count_lines(content: &[u8]) -> Option<u64> {
+    if content.iter().take(8000).any(|b| *b == 0) {
+        return None;
+    }
+    let breaks = content.iter().filter(|b| **b == b'\n').count() as u64;
+    let open_end = content.last().is_some_and(|b| *b != b'\n');
+    Some(breaks + u64::from(open_end))
 }
 
 pub(crate) fn tree_of(repo: &Repository, commit: &Oid) -> Result<Oid, GitError> {
@@ -261,7 +289,11 @@ pub(crate) fn commit(
         .map_err(&doing)?)
 }
 
-/// Sets or deletes a ref when it is as expected. `Ok(false)`: it was not.
+/// Sets a ref when it is as expected. `Ok(false)`: it was not.
+///
+/// "Must not exist" is said by the id of zeroes: that is compared under the lock of the
+/// ref. Creating without force is not: libgit2 looks first and locks then, and of two
+/// that create the same ref at once both succeed.
 pub(crate) fn swap_ref(
     repo: &Repository,
     name: &str,
@@ -270,11 +302,8 @@ pub(crate) fn swap_ref(
     reason: &str,
 ) -> Result<bool, GitError> {
     let new = git2_oid(new)?;
-    let result = match expected {
-        None => repo.reference(name, new, false, reason),
-        Some(old) => repo.reference_matching(name, new, true, git2_oid(old)?, reason),
-    };
-    match result {
+    let old = expected.map_or(Ok(git2::Oid::ZERO_SHA1), git2_oid)?;
+    match repo.reference_matching(name, new, true, old, reason) {
         Ok(_) => Ok(true),
         Err(e)
             if matches!(

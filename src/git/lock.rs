@@ -1,4 +1,4 @@
-//! The lock between all processes of this program that change what worktrees share.
+//! The locks between all processes of this program that work in one repository.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -6,11 +6,31 @@ use std::time::{Duration, Instant};
 
 use super::error::GitError;
 
-/// The lock file in the common folder. It is never removed: a lock on a file that can
-/// be removed and made anew protects nothing.
-const NAME: &str = "orchestra.lock";
-/// Longer than the administrative part of any number of worktrees.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// What a lock protects. Its file is in the folder that all worktrees share and is
+/// never removed: a lock on a file that can be removed and made anew protects nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// Records of worktrees, `info/exclude`: held for moments.
+    Records,
+    /// Deliveries, one after the other: held while the person's hooks run.
+    Delivery,
+}
+
+impl Purpose {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Records => "orchestra.lock",
+            Self::Delivery => "orchestra-delivery.lock",
+        }
+    }
+
+    fn patience(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Records => 2 * 60,
+            Self::Delivery => 30 * 60,
+        })
+    }
+}
 
 /// Held while it lives, by one thread of one process.
 pub(crate) struct AdminLock {
@@ -18,8 +38,8 @@ pub(crate) struct AdminLock {
 }
 
 impl AdminLock {
-    pub(crate) fn acquire(common_dir: &Path) -> Result<Self, GitError> {
-        let path = common_dir.join(NAME);
+    pub(crate) fn acquire(common_dir: &Path, purpose: Purpose) -> Result<Self, GitError> {
+        let path = common_dir.join(purpose.file());
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -27,7 +47,7 @@ impl AdminLock {
             .write(true)
             .open(&path)
             .map_err(|e| GitError::io("opening the lock file", &path, &e))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + purpose.patience();
         let mut pause = Duration::from_millis(1);
         loop {
             match fs2::FileExt::try_lock_exclusive(&file) {

@@ -77,7 +77,8 @@ impl Repo {
             .output()?;
         let clean = match output.code {
             Some(0) => true,
-            Some(1) => false,
+            // A commit that is not there ends with 1 as well, but without a tree.
+            Some(1) if !output.stdout.is_empty() => false,
             _ => {
                 if output.stderr.contains("unrelated histories") {
                     return Err(GitError::Unrelated {

@@ -24,6 +24,7 @@ mod command;
 mod deliver;
 mod error;
 mod exclude;
+mod include;
 mod library;
 mod lock;
 mod merge;
@@ -31,16 +32,20 @@ mod objects;
 mod plumbing;
 mod refs;
 mod repo;
+mod scratch;
 mod submodule;
 mod worktree;
 
 #[cfg(test)]
 pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use checkout::{Operation, StatusEntry, TreeStatus};
 pub use command::{GitVersion, MINIMUM_GIT, git_version};
 pub use deliver::{DeliverError, Delivered};
 pub use error::GitError;
+pub use include::INCLUDE_FILE;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
 pub use objects::{ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
 pub use refs::{BackupKind, Expected};

@@ -209,6 +209,13 @@ impl Repo {
     /// # Errors
     /// [`GitError::Missing`] when it is not a commit here.
     pub fn read_file(&self, commit: &Oid, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        let inside = path
+            .split('/')
+            .all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'));
+        if !inside {
+            self.tree_of(commit)?;
+            return Ok(None);
+        }
         match self.backend() {
             Backend::Library => self.library(|r| library::read_file(r, commit, path)),
             Backend::Command => plumbing::read_file(self, commit, path),

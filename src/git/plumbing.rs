@@ -64,10 +64,16 @@ fn explain(repo: &Repo, output: &Output, commits: &[&Oid]) -> GitError {
     output.failed()
 }
 
+/// The id in a form that git takes for nothing but a commit.
+fn only_commit(id: &Oid) -> String {
+    format!("{id}^{{commit}}")
+}
+
 pub(crate) fn is_ancestor(repo: &Repo, a: &Oid, b: &Oid) -> Result<bool, GitError> {
     let output = repo
         .git()
-        .args(["merge-base", "--is-ancestor", a.as_str(), b.as_str()])
+        .args(["merge-base", "--is-ancestor"])
+        .args([only_commit(a), only_commit(b)])
         .output()?;
     match output.code {
         Some(0) => Ok(true),
@@ -96,7 +102,7 @@ pub(crate) fn commits_between(
             "--encoding=UTF-8",
             "--format=tformat:%H%x00%P%x00%an%x00%ae%x00%at%x00%B",
         ])
-        .arg(format!("{base}..{tip}"))
+        .arg(format!("{}..{}", only_commit(base), only_commit(tip)))
         .arg("--")
         .output()?;
     if !output.success() {
@@ -131,7 +137,8 @@ pub(crate) fn changed_paths(repo: &Repo, from: &Oid, to: &Oid) -> Result<Vec<Str
     let output = repo
         .git()
         .args(["diff-tree", "-r", "-z", "--name-only", "--no-renames"])
-        .args([from.as_str(), to.as_str(), "--"])
+        .args([only_commit(from), only_commit(to)])
+        .arg("--")
         .output()?;
     if !output.success() {
         return Err(explain(repo, &output, &[from, to]));
@@ -146,7 +153,8 @@ pub(crate) fn diff_stat(repo: &Repo, from: &Oid, to: &Oid) -> Result<DiffStat, G
         .git()
         .args(["diff-tree", "-r"])
         .args(STAT_FORMAT)
-        .args([from.as_str(), to.as_str(), "--"])
+        .args([only_commit(from), only_commit(to)])
+        .arg("--")
         .output()?;
     if !output.success() {
         return Err(explain(repo, &output, &[from, to]));
@@ -252,19 +260,13 @@ pub(crate) fn read_file(
     commit: &Oid,
     path: &str,
 ) -> Result<Option<Vec<u8>>, GitError> {
-    if path.is_empty() || path.contains('\0') {
-        return Ok(None);
-    }
     let output = repo
         .git()
         .env("GIT_LITERAL_PATHSPECS", "1")
-        .args(["ls-tree", "-z", "--full-tree", commit.as_str(), "--", path])
+        .args(["ls-tree", "-z", "--full-tree", &only_commit(commit)])
+        .args(["--", path])
         .output()?;
     if !output.success() {
-        // Paths that leave the tree are no files in it.
-        if output.stderr.contains("outside repository") {
-            return Ok(None);
-        }
         return Err(explain(repo, &output, &[commit]));
     }
     for entry in parts(&output.stdout) {

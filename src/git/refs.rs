@@ -80,19 +80,12 @@ impl Repo {
         check_name(name)?;
         let expected = expected.oid();
         if self.backend() == Backend::Library && name.starts_with("refs/orchestra/") {
-            let swapped =
-                self.library(|r| library::swap_ref(r, name, new, expected, "orchestra"))?;
-            return if swapped {
-                Ok(())
-            } else {
-                Err(self
-                    .why_not(name, expected)?
-                    .unwrap_or_else(|| GitError::RefMoved {
-                        name: name.to_owned(),
-                        expected: expected.cloned(),
-                        actual: expected.cloned(),
-                    }))
-            };
+            let swapped = self.library(|r| library::swap_ref(r, name, new, expected, "orchestra"));
+            // What the library cannot do (a held lock, a ref in the way) git tries
+            // again below: it waits for locks, and its refusals are understood.
+            if swapped == Ok(true) {
+                return Ok(());
+            }
         }
         let line = match expected {
             None => format!("create {name}\0{new}\0"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::command::Git;
 use super::error::GitError;
-use super::lock::AdminLock;
+use super::lock::{AdminLock, Purpose};
 use super::plumbing::parts;
 use super::refs::hook_refused;
 use super::repo::{Repo, parse_oid, path};
@@ -144,8 +144,38 @@ impl Repo {
         result
     }
 
+    /// Makes a worktree on a branch that is there already and is checked out nowhere.
+    /// When its files cannot be written, the worktree goes again and the branch stays.
+    ///
+    /// # Errors
+    /// [`GitError::NotAbsolute`], [`GitError::PathOccupied`], [`GitError::Missing`]
+    /// without such a branch; when it is checked out elsewhere, what git says.
+    pub fn worktree_attach(&self, path: &Path, branch: &BranchName) -> Result<Added, GitError> {
+        let at = self.branch_tip(branch)?.ok_or_else(|| GitError::Missing {
+            what: format!("the branch {branch}"),
+        })?;
+        let spec = WorktreeSpec {
+            path: path.to_owned(),
+            branch: None,
+            at,
+        };
+        check_specs(std::slice::from_ref(&spec))?;
+        {
+            let _lock = AdminLock::acquire(self.common_dir(), Purpose::Records)?;
+            self.git()
+                .once()
+                .args(["worktree", "add", "--quiet", "--no-checkout", "--"])
+                .arg(path)
+                .arg(branch.as_str())
+                .run()?;
+        }
+        fill(&spec, processors()).inspect_err(|_| {
+            let _ = self.worktree_remove(path, true);
+        })
+    }
+
     fn register_all(&self, specs: &[WorktreeSpec], registered: &mut usize) -> Result<(), GitError> {
-        let _lock = AdminLock::acquire(self.common_dir())?;
+        let _lock = AdminLock::acquire(self.common_dir(), Purpose::Records)?;
         for spec in specs {
             self.register(spec)?;
             *registered += 1;
@@ -201,9 +231,8 @@ impl Repo {
 
     /// Writes the files of all worktrees, as many at a time as there are processors.
     fn fill_all(&self, specs: &[WorktreeSpec]) -> Result<Vec<Added>, GitError> {
-        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = processors.min(specs.len()).max(1);
-        let workers = (processors / threads).max(1);
+        let threads = processors().min(specs.len()).max(1);
+        let workers = (processors() / threads).max(1);
         if threads == 1 {
             return specs.iter().map(|spec| fill(spec, workers)).collect();
         }
@@ -252,7 +281,7 @@ impl Repo {
     /// [`GitError::WorktreeDirty`], [`GitError::WorktreeLocked`],
     /// [`GitError::NotAWorktree`], else what git said.
     pub fn worktree_remove(&self, worktree: &Path, force: bool) -> Result<(), GitError> {
-        let _lock = AdminLock::acquire(self.common_dir())?;
+        let _lock = AdminLock::acquire(self.common_dir(), Purpose::Records)?;
         let known = self
             .worktrees()?
             .into_iter()
@@ -304,6 +333,10 @@ impl Repo {
             Ok(())
         }
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn remove_call(

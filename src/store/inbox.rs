@@ -72,6 +72,16 @@ pub fn letters<T: DeserializeOwned>(
     Ok((letters, bad))
 }
 
+/// Whether there are letters, without reading any.
+#[must_use]
+pub fn letters_waiting(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|entries| {
+        entries
+            .flatten()
+            .any(|e| e.path().extension() == Some(OsStr::new("json")))
+    })
+}
+
 /// Removes a letter that was acted upon. Idempotent.
 ///
 /// # Errors

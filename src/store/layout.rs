@@ -105,6 +105,10 @@ impl RunDir {
         log => "orchestration.log";
         /// What was decided and what happened: the truth from which all is rebuilt.
         journal => "journal.jsonl";
+        /// Held for the moment in which a run is started.
+        start_lock => "start.lock";
+        /// Held while a request is analysed.
+        analysis_lock => "analysis.lock";
         /// Held by the conductor.
         conductor_lock => "conductor.lock";
         /// What the conductor printed, if it ever had to.
@@ -138,6 +142,10 @@ impl RunDir {
         instance_inbox => ".inbox";
         /// What its supervisor printed, if it ever had to.
         supervisor_stderr => ".supervisor.stderr";
+        /// Written once its worktree is complete.
+        worktree_ready => ".worktree.json";
+        /// Its settings, when its worktree cannot hold them.
+        instance_settings => ".settings.json";
         /// What its set-up and verify commands printed.
         commands_log => ".commands";
     }

@@ -1,4 +1,5 @@
-//! Tests with the real program: real processes, real repositories, the scripted agent.
+//! Tests with the real program: real processes, real repositories, the scripted agent; and
+//! of its architecture.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -7,4 +8,5 @@
     reason = "tests start processes and fail loudly"
 )]
 
+mod architecture;
 mod supervise;

@@ -53,6 +53,17 @@ impl Marker {
         }
     }
 
+    /// The marker of what the integration of a run starts. No task can have its name, so
+    /// ending an instance's processes never meets it, nor the other way round.
+    #[must_use]
+    pub fn integration(token: &str, id: &OrchestrationId) -> Self {
+        Self {
+            token: format!("{token}/integration"),
+            id: id.clone(),
+            task: None,
+        }
+    }
+
     /// The value of the variable.
     #[must_use]
     pub fn value(&self) -> OsString {

@@ -80,15 +80,39 @@ impl Faults {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
+        if self.is_full() {
+            self.unlisted += 1;
+            return;
+        }
         let place = place.into();
         if self.list.iter().any(|known| holds(&known.place, &place)) {
             return;
         }
-        if self.list.len() < LISTED {
-            self.list.push(Fault::new(place, problem, remedy));
-        } else {
+        self.list.push(Fault::new(place, problem, remedy));
+    }
+
+    /// Adds a fault of a place that may have several, none following from another.
+    pub(crate) fn add_beside(
+        &mut self,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        if self.is_full() {
             self.unlisted += 1;
+        } else {
+            self.list.push(Fault::new(place, problem, remedy));
         }
+    }
+
+    /// Whether further faults are counted only.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= LISTED
+    }
+
+    /// Puts the faults into the order of the input.
+    pub(crate) fn sort(&mut self) {
+        self.list.sort_by_cached_key(|fault| order_of(&fault.place));
     }
 
     /// Whether a fault at `place`, or at a place that holds it, is there.
@@ -152,6 +176,33 @@ fn holds(outer: &str, inner: &str) -> bool {
     inner
         .strip_prefix(outer)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// A sort key: the tops of the document in their order, and numbers by value.
+fn order_of(place: &str) -> (usize, Vec<(String, u64)>) {
+    let top = [
+        "line",
+        "plan",
+        "schemaVersion",
+        "request",
+        "tasks",
+        "sequenced",
+    ]
+    .iter()
+    .position(|top| place.starts_with(top))
+    .unwrap_or(usize::MAX);
+    let pieces = place
+        .split(['[', ']'])
+        .map(|piece| (piece.to_owned(), piece.parse().unwrap_or(0)))
+        .map(|(text, number)| {
+            if number > 0 || text == "0" {
+                (String::new(), number)
+            } else {
+                (text, 0)
+            }
+        })
+        .collect();
+    (top, pieces)
 }
 
 #[cfg(test)]

@@ -1,0 +1,15 @@
+//! `orchestra control`
+
+use super::{Context, Exit, Failure};
+
+/// x
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Examples:\n  orchestra control")]
+pub struct Args {}
+
+pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
+    let _ = (args, cx);
+    Err(Failure::internal(
+        "`orchestra control` is not part of this build",
+    ))
+}

@@ -1,0 +1,2 @@
+# total PRICE QUANTITY: what is to be paid, in cents.
+echo $(($1 + $2))

@@ -1,0 +1,15 @@
+//! `orchestra init`
+
+use super::{Context, Exit, Failure};
+
+/// x
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Examples:\n  orchestra init")]
+pub struct Args {}
+
+pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
+    let _ = (args, cx);
+    Err(Failure::internal(
+        "`orchestra init` is not part of this build",
+    ))
+}

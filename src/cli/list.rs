@@ -1,0 +1,15 @@
+//! `orchestra list`
+
+use super::{Context, Exit, Failure};
+
+/// x
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Examples:\n  orchestra list")]
+pub struct Args {}
+
+pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
+    let _ = (args, cx);
+    Err(Failure::internal(
+        "`orchestra list` is not part of this build",
+    ))
+}

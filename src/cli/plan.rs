@@ -1,0 +1,15 @@
+//! `orchestra plan`
+
+use super::{Context, Exit, Failure};
+
+/// x
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Examples:\n  orchestra plan")]
+pub struct Args {}
+
+pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
+    let _ = (args, cx);
+    Err(Failure::internal(
+        "`orchestra plan` is not part of this build",
+    ))
+}

@@ -1,0 +1,239 @@
+//! Tidying up: worktrees, branches and claims of a run, never work that is nowhere else.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::agent::tree;
+use crate::core::id::{BranchName, Oid, TaskName};
+use crate::core::record::Place;
+use crate::core::state::{State, TaskState};
+use crate::git::{BackupKind, GitError};
+use crate::integrate::{integration_branch, scratch_worktree};
+use crate::store::{claims, lock};
+
+use super::context::Context;
+
+/// Which tasks are tidied up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    /// Those that are done and whose result the base branch holds.
+    Success,
+    /// Those that failed, were cancelled or never ran.
+    Failed,
+    /// All of them.
+    All,
+}
+
+/// What happens, or would happen, to one task's things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The task; none for what belongs to the run itself.
+    pub task: Option<TaskName>,
+    /// Its worktree, if it is there.
+    pub worktree: Option<PathBuf>,
+    /// Its branch, if it is there.
+    pub branch: Option<BranchName>,
+    /// Bytes on disk of the worktree.
+    pub bytes: u64,
+    /// Why it is left alone; none when it goes.
+    pub kept: Option<String>,
+    /// The refs under which its work is kept.
+    pub backups: Vec<String>,
+}
+
+/// Lists what there is to tidy up, and does it unless `dry_run`.
+///
+/// Only what the journal says this run made is looked at. Before a worktree goes, its
+/// uncommitted work is in a backup ref; before a branch goes, its commits are in the base
+/// branch or in a backup ref. An instance that runs keeps all that it has. May be done again
+/// after a crash at any point.
+///
+/// # Errors
+/// When git fails; what was not reached stays as it is.
+pub fn cleanup(
+    context: &Context,
+    state: &State,
+    which: Which,
+    dry_run: bool,
+) -> Result<Vec<Item>, GitError> {
+    let mut items = Vec::new();
+    for ix in state.indexes() {
+        let entry = state.task(ix);
+        let Some(place) = &entry.place else { continue };
+        let done = matches!(entry.state, TaskState::Done { .. });
+        let wanted = match which {
+            Which::Success => done,
+            Which::Failed => !done,
+            Which::All => true,
+        };
+        if wanted {
+            items.extend(one(context, state.name(ix), place, which, dry_run)?);
+        }
+    }
+    items.extend(scratch(context, dry_run)?);
+    if !dry_run {
+        // Succeeds only when nothing of anybody is left in it.
+        let _ = fs::remove_dir(&context.settings.worktree_dir);
+    }
+    Ok(items)
+}
+
+fn one(
+    context: &Context,
+    task: &TaskName,
+    place: &Place,
+    which: Which,
+    dry_run: bool,
+) -> Result<Option<Item>, GitError> {
+    let repo = &context.repo;
+    let worktrees = repo.worktrees()?;
+    let own = worktrees.iter().find(|w| w.path == place.worktree);
+    let tip = repo.branch_tip(&place.branch)?;
+    if own.is_none() && tip.is_none() {
+        release(context, place);
+        return Ok(None);
+    }
+    let full = place.branch.full_ref();
+    let mut item = Item {
+        task: Some(task.clone()),
+        worktree: own.map(|w| w.path.clone()),
+        branch: tip.as_ref().map(|_| place.branch.clone()),
+        bytes: own.map_or(0, |w| size(&w.path)),
+        kept: None,
+        backups: Vec::new(),
+    };
+    let delivered = match (&tip, repo.branch_tip(&context.settings.base_branch)?) {
+        (Some(tip), Some(base)) => repo.is_ancestor(tip, &base)?,
+        _ => false,
+    };
+    item.kept = if lock::is_held(&context.run.lock(task)) {
+        Some("its instance is running".into())
+    } else if which == Which::Success && tip.is_some() && !delivered {
+        Some(format!(
+            "its result is not in {} yet",
+            context.settings.base_branch
+        ))
+    } else if own.is_some_and(|w| w.branch.as_deref() != Some(full.as_str())) {
+        Some("its worktree is on another branch now".into())
+    } else if own.is_some_and(|w| w.locked.is_some()) {
+        Some("its worktree is locked (`git worktree unlock` frees it)".into())
+    } else if worktrees
+        .iter()
+        .any(|w| w.path != place.worktree && w.branch.as_deref() == Some(full.as_str()))
+    {
+        Some("its branch is checked out elsewhere".into())
+    } else {
+        None
+    };
+    if item.kept.is_some() || dry_run {
+        return Ok(Some(item));
+    }
+    // A lost supervisor may have left processes that still write there.
+    tree::end_marked(&context.token(), context.run.id(), Some(task));
+    if let Some(worktree) = &item.worktree
+        && worktree.is_dir()
+    {
+        let message = format!("Uncommitted work of {task} before its worktree went");
+        if let Some(work) = repo.snapshot(worktree, &message)? {
+            let kept = repo.backup(context.run.id(), task, BackupKind::Snapshot, &work)?;
+            item.backups.push(kept);
+        }
+    }
+    if let Some(tip) = &tip
+        && !delivered
+    {
+        let kept = repo.backup(context.run.id(), task, BackupKind::Branch, tip)?;
+        item.backups.push(kept);
+    }
+    if let Some(worktree) = &item.worktree {
+        repo.worktree_remove(worktree, true)?;
+    }
+    if let Some(tip) = &tip {
+        delete_branch(context, &place.branch, tip, &mut item)?;
+    }
+    release(context, place);
+    Ok(Some(item))
+}
+
+/// A branch that moved after its backup was made stays.
+fn delete_branch(
+    context: &Context,
+    branch: &BranchName,
+    tip: &Oid,
+    item: &mut Item,
+) -> Result<(), GitError> {
+    match context.repo.delete_ref(&branch.full_ref(), tip) {
+        Err(GitError::RefMoved { .. }) => {
+            item.kept = Some("its branch moved meanwhile".into());
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn release(context: &Context, place: &Place) {
+    let name = place
+        .branch
+        .as_str()
+        .strip_prefix("task/")
+        .and_then(|name| TaskName::parse(name).ok());
+    if let Some(name) = name {
+        // A claim that cannot be removed only makes the next task of the name take another.
+        let _ = claims::release(&context.layout, context.run.id(), &name);
+    }
+}
+
+/// The scratch worktree and the integration branch of the run.
+fn scratch(context: &Context, dry_run: bool) -> Result<Option<Item>, GitError> {
+    let repo = &context.repo;
+    let path = scratch_worktree(&context.settings.worktree_dir, context.run.id());
+    let known = repo.worktrees()?.into_iter().any(|w| w.path == path);
+    let branch = integration_branch(context.run.id());
+    let tip = match &branch {
+        Some(branch) => repo.branch_tip(branch)?,
+        None => None,
+    };
+    let base = repo.branch_tip(&context.settings.base_branch)?;
+    let delivered = match (&tip, &base) {
+        (Some(tip), Some(base)) => repo.is_ancestor(tip, base)?,
+        _ => false,
+    };
+    // What is merged and not delivered waits for a person.
+    let branch = branch.filter(|_| delivered);
+    if !known && branch.is_none() {
+        return Ok(None);
+    }
+    let item = Item {
+        task: None,
+        worktree: known.then(|| path.clone()),
+        branch: branch.clone(),
+        bytes: if known { size(&path) } else { 0 },
+        kept: None,
+        backups: Vec::new(),
+    };
+    if !dry_run {
+        if known {
+            repo.worktree_remove(&path, true)?;
+        }
+        if let (Some(branch), Some(tip)) = (&branch, &tip) {
+            repo.delete_ref(&branch.full_ref(), tip)?;
+        }
+    }
+    Ok(Some(item))
+}
+
+/// Bytes below a folder, links not followed.
+fn size(folder: &std::path::Path) -> u64 {
+    let mut todo = vec![folder.to_owned()];
+    let mut bytes = 0;
+    while let Some(folder) = todo.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => todo.push(entry.path()),
+                Ok(_) => bytes += entry.metadata().map_or(0, |m| m.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}

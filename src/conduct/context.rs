@@ -1,0 +1,88 @@
+//! Everything that the parts of a conductor share.
+
+use std::path::PathBuf;
+
+use crate::agent::environment::Environment;
+use crate::core::graph::TaskIx;
+use crate::core::id::TaskName;
+use crate::core::plan::ValidPlan;
+use crate::core::record::Place;
+use crate::core::state::{State, TaskState};
+use crate::format::settings_file::SettingsFile;
+use crate::git::Repo;
+use crate::integrate::MergeTask;
+use crate::store::layout::{Layout, RunDir};
+
+/// One run, loaded.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Its folder.
+    pub run: RunDir,
+    /// The folder of all runs.
+    pub layout: Layout,
+    /// How it was configured.
+    pub settings: SettingsFile,
+    /// Its plan.
+    pub plan: ValidPlan,
+    /// Its repository.
+    pub repo: Repo,
+    /// This program, for starting supervisors.
+    pub exe: PathBuf,
+    /// The environment that instances inherit.
+    pub env: Environment,
+}
+
+impl Context {
+    /// The run's random token as it stands in process markers.
+    #[must_use]
+    pub fn token(&self) -> String {
+        self.settings.token.simple().to_string()
+    }
+
+    /// A task as it enters a merge; none when it is not done.
+    #[must_use]
+    pub fn merge_task(&self, state: &State, ix: TaskIx) -> Option<MergeTask> {
+        let TaskState::Done { head, summary } = &state.task(ix).state else {
+            return None;
+        };
+        let task = self.plan.task(ix);
+        Some(MergeTask {
+            name: task.name.clone(),
+            head: head.clone(),
+            title: task
+                .description
+                .clone()
+                .unwrap_or_else(|| task.name.to_string()),
+            summary: summary.clone(),
+        })
+    }
+
+    /// The finished tasks that `ix` builds on.
+    #[must_use]
+    pub fn finished_before(&self, state: &State, ix: TaskIx) -> Vec<MergeTask> {
+        let facts = state.facts(ix);
+        facts
+            .needs
+            .iter()
+            .chain(&facts.after)
+            .filter_map(|before| self.merge_task(state, *before))
+            .collect()
+    }
+
+    /// The tasks that are worked on at the moment, but for `ix`.
+    #[must_use]
+    pub fn others(&self, state: &State, ix: TaskIx) -> Vec<TaskName> {
+        state
+            .active()
+            .iter()
+            .filter(|other| **other != ix)
+            .map(|other| state.name(*other).clone())
+            .collect()
+    }
+
+    /// The place of a task, once it is claimed.
+    #[must_use]
+    pub fn place(&self, state: &State, ix: TaskIx) -> Option<Place> {
+        state.task(ix).place.clone()
+    }
+}

@@ -1,0 +1,232 @@
+//! Creating a run: everything is checked before anything is made.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::core::id::{BranchName, Oid, OrchestrationId};
+use crate::core::plan::ValidPlan;
+use crate::core::time::Timestamp;
+use crate::format::SCHEMA_VERSION;
+use crate::format::plan_file;
+use crate::format::settings_file::SettingsFile;
+use crate::git::{GitError, Head, Repo};
+use crate::store::atomic::{self, Durability};
+use crate::store::layout::{Layout, RunDir};
+use crate::store::{StoreError, lock};
+
+use super::worktree::{self, EXCLUDED};
+
+/// Why a run cannot be created. Nothing was made.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum CreateError {
+    #[error(
+        "the repository has no commit yet: commit something first (`git add -A && git commit`), \
+         since tasks start from a commit"
+    )]
+    Unborn,
+    #[error(
+        "HEAD is detached at {}: say with --base-branch which branch the results go to",
+        .0.short()
+    )]
+    Detached(Oid),
+    #[error("there is no branch {0}: `git branch` lists those there are")]
+    NoBranch(BranchName),
+    #[error(
+        "the tasks {one} and {other} name different base branches; results are delivered to one: \
+         run them as separate orchestrations, or say which with --base-branch"
+    )]
+    TwoBases { one: String, other: String },
+    #[error("{0}")]
+    Folder(String),
+    #[error("the branch `task` exists, so that no branch task/NAME can be made: rename it first")]
+    TaskBranch,
+    #[error("the orchestration {0} was started already; `orchestra status` shows it")]
+    Started(OrchestrationId),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where a run's results go and where its tasks start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The branch.
+    pub branch: BranchName,
+    /// Its tip.
+    pub commit: Oid,
+}
+
+/// Finds the base: the branch that was asked for, else the one that all tasks name, else the
+/// one that is checked out where the person stands.
+///
+/// # Errors
+/// When there is none, or the repository has no commit.
+pub fn base(
+    repo: &Repo,
+    start: &Path,
+    wanted: Option<&BranchName>,
+    plan: &ValidPlan,
+) -> Result<Base, CreateError> {
+    let named = plan_base(plan)?;
+    let branch = match wanted.cloned().or(named) {
+        Some(branch) => branch,
+        None => match repo.head_at(start)? {
+            Head::Branch { name, .. } => name,
+            Head::Unborn { .. } => return Err(CreateError::Unborn),
+            Head::Detached { oid } => return Err(CreateError::Detached(oid)),
+        },
+    };
+    match repo.branch_tip(&branch)? {
+        Some(commit) => Ok(Base { branch, commit }),
+        None if matches!(repo.head()?, Head::Unborn { .. }) => Err(CreateError::Unborn),
+        None => Err(CreateError::NoBranch(branch)),
+    }
+}
+
+fn plan_base(plan: &ValidPlan) -> Result<Option<BranchName>, CreateError> {
+    let mut found: Option<(&str, &BranchName)> = None;
+    for task in plan.tasks() {
+        let Some(branch) = &task.base_branch else {
+            continue;
+        };
+        match found {
+            Some((one, known)) if known != branch => {
+                return Err(CreateError::TwoBases {
+                    one: one.to_owned(),
+                    other: task.name.to_string(),
+                });
+            }
+            _ => found = Some((task.name.as_str(), branch)),
+        }
+    }
+    Ok(found.map(|(_, branch)| branch.clone()))
+}
+
+/// Checks that worktrees and branches can be made at all.
+///
+/// # Errors
+/// What is in the way.
+pub fn check_room(repo: &Repo, worktree_dir: &Path) -> Result<(), CreateError> {
+    worktree::check_folder(repo, worktree_dir).map_err(CreateError::Folder)?;
+    if let Ok(task) = BranchName::parse("task")
+        && repo.branch_tip(&task)?.is_some()
+    {
+        return Err(CreateError::TaskBranch);
+    }
+    Ok(())
+}
+
+/// A new id: the time, and a random end so that two runs started in one second differ.
+#[must_use]
+pub fn new_id(now: Timestamp) -> OrchestrationId {
+    let time = chrono::DateTime::from_timestamp_millis(now.0).unwrap_or_default();
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    let text = format!(
+        "{}-{}",
+        time.format("%Y%m%d-%H%M%S"),
+        random.get(..6).unwrap_or("000000")
+    );
+    // Digits, dashes and hexadecimal digits are always an id.
+    OrchestrationId::parse(&text).unwrap_or_else(|_| unreachable_id())
+}
+
+fn unreachable_id() -> OrchestrationId {
+    let text = format!("run-{}", uuid::Uuid::new_v4().simple());
+    match OrchestrationId::parse(&text) {
+        Ok(id) => id,
+        Err(_) => unreachable!("letters, a dash and hexadecimal digits are an id"),
+    }
+}
+
+/// Makes a run's folder, or takes the one that a hook made with the request. Idempotent.
+///
+/// # Errors
+/// When it cannot be made, or `info/exclude` cannot be written.
+pub fn open_workspace(
+    repo: &Repo,
+    id: &OrchestrationId,
+    request: Option<&str>,
+) -> Result<RunDir, StoreOrGit> {
+    let layout = Layout::new(repo.root());
+    let run = layout.run(id);
+    // First: a folder that shows up in `git status` for an instant could be committed.
+    repo.exclude(&EXCLUDED)?;
+    fs::create_dir_all(run.inbox()).map_err(StoreError::io("create", run.inbox()))?;
+    fs::create_dir_all(layout.claims()).map_err(StoreError::io("create", layout.claims()))?;
+    if let Some(request) = request
+        && !run.request().exists()
+    {
+        atomic::write(&run.request(), request.as_bytes(), Durability::Durable)?;
+    }
+    Ok(run)
+}
+
+/// Either of two rooms' errors.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum StoreOrGit {
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<StoreOrGit> for CreateError {
+    fn from(error: StoreOrGit) -> Self {
+        match error {
+            StoreOrGit::Git(error) => Self::Git(error),
+            StoreOrGit::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Stores the plan of a run that is not started yet.
+///
+/// # Errors
+/// When it was started already, or the file cannot be written.
+pub fn store_plan(run: &RunDir, plan: &ValidPlan) -> Result<(), CreateError> {
+    if run.settings().exists() {
+        return Err(CreateError::Started(run.id().clone()));
+    }
+    let text = plan_file::write(plan);
+    atomic::write(&run.plan(), text.as_bytes(), Durability::Durable)?;
+    Ok(())
+}
+
+/// Makes the run startable: its settings are the last thing to be written, and a run with
+/// settings is a started one.
+///
+/// # Errors
+/// When it was started already, or the files cannot be written.
+pub fn start(run: &RunDir, plan: &ValidPlan, settings: &SettingsFile) -> Result<(), CreateError> {
+    // Of two processes that start the same run, one does.
+    let _lock = lock::Lock::take(&run.start_lock())?;
+    store_plan(run, plan)?;
+    atomic::write_json(
+        &run.settings(),
+        "the run's settings",
+        settings,
+        Durability::Durable,
+    )?;
+    Ok(())
+}
+
+/// The version for new settings files.
+pub const SETTINGS_VERSION: u32 = SCHEMA_VERSION;
+
+/// The folder of the machine's user for what is shared between runs: `XDG_STATE_HOME` or
+/// `~/.local/state`, below it `orchestra`; the temporary folder when there is neither.
+#[must_use]
+pub fn state_dir(env: &crate::agent::environment::Environment) -> PathBuf {
+    let absolute = |name: &str| {
+        env.get(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("orchestra")
+}

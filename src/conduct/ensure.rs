@@ -1,0 +1,146 @@
+//! Whoever finds a live run without a conductor starts one.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::agent::detach::{Readiness, spawn_detached};
+use crate::agent::environment::Environment;
+use crate::core::event::Request;
+use crate::core::record::Record;
+use crate::store::layout::RunDir;
+use crate::store::{inbox, journal, lock};
+
+/// How long a conductor may take to say that it holds its lock.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What was found, or done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ensured {
+    /// The run needs no conductor: it was not started, or has ended, and nobody asks for
+    /// anything.
+    NotNeeded,
+    /// One runs.
+    Running,
+    /// There was none; now one runs.
+    Started,
+    /// There is none, and none could be started.
+    Failed(String),
+}
+
+/// Whether a run has something to do and nobody does it.
+#[must_use]
+pub fn is_orphaned(run: &RunDir) -> bool {
+    needs_one(run) && !lock::is_held(&run.conductor_lock())
+}
+
+/// Makes sure that a run which has something to do has a conductor.
+///
+/// - `main_checkout`: the repository, handed to the new conductor.
+/// - `exe`, `env`: this program and the environment that instances will inherit.
+#[must_use]
+pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment) -> Ensured {
+    if !needs_one(run) {
+        return Ensured::NotNeeded;
+    }
+    if lock::is_held(&run.conductor_lock()) {
+        return Ensured::Running;
+    }
+    let args: [OsString; 4] = [
+        "conduct".into(),
+        "--repo".into(),
+        main_checkout.into(),
+        run.id().as_str().into(),
+    ];
+    let started = spawn_detached(
+        exe,
+        &args,
+        main_checkout,
+        env,
+        &run.conductor_stderr(),
+        PATIENCE,
+    );
+    match started {
+        Err(error) => Ensured::Failed(error.to_string()),
+        Ok(started) => {
+            let readiness = started.readiness.clone();
+            started.reap_in_background();
+            match readiness {
+                Readiness::Ready => Ensured::Started,
+                // Another one was faster; that one serves as well.
+                Readiness::Refused(_) | Readiness::Late => Ensured::Running,
+                Readiness::Silent => Ensured::Failed(format!(
+                    "the conductor ended before it began; see {}",
+                    run.conductor_stderr().display()
+                )),
+            }
+        }
+    }
+}
+
+/// A run that was started and is not closed, or has unread letters.
+fn needs_one(run: &RunDir) -> bool {
+    if !run.settings().is_file() {
+        return false;
+    }
+    if inbox::letters_waiting(&run.inbox()) {
+        return true;
+    }
+    let Ok(lines) = journal::read(&run.journal()) else {
+        return false;
+    };
+    let closed = lines
+        .iter()
+        .rev()
+        .find_map(|line| match &line.entry {
+            Record::Closed => Some(true),
+            Record::TaskRevived { .. }
+            | Record::IntegrationStarted { .. }
+            | Record::Finished { .. }
+            | Record::AttemptStarted { .. }
+            | Record::Begun => Some(false),
+            _ => None,
+        })
+        .unwrap_or(false);
+    !closed && !is_at_rest(&lines)
+}
+
+/// Paused with nothing in work: it waits for a person, not for a conductor.
+#[must_use]
+pub fn is_at_rest(lines: &[journal::Line]) -> bool {
+    let mut paused = false;
+    let mut active = std::collections::HashSet::new();
+    for line in lines {
+        match &line.entry {
+            Record::PauseRequested { task: None } => paused = true,
+            Record::ResumeRequested { task: None } | Record::TaskRevived { .. } => paused = false,
+            Record::AttemptStarted { task, .. } => {
+                active.insert(task.clone());
+            }
+            Record::AttemptEnded { task, .. } => {
+                active.remove(task);
+            }
+            _ => {}
+        }
+    }
+    paused && active.is_empty()
+}
+
+/// Posts a request to a run's conductor and makes sure that one reads it.
+///
+/// # Errors
+/// When the inbox cannot be written, or no conductor can be started.
+pub fn ask(
+    run: &RunDir,
+    request: Request,
+    main_checkout: &Path,
+    exe: &Path,
+    env: &Environment,
+) -> Result<(), String> {
+    // First the letter, then the look at the lock: see `conduct::conduct`.
+    inbox::post(&run.inbox(), request, super::now()).map_err(|e| e.to_string())?;
+    match ensure(run, main_checkout, exe, env) {
+        Ensured::Failed(why) => Err(why),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,351 @@
+//! Starting a supervisor for an attempt, or finding the one that runs, and watching it.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::agent::detach::{Readiness, spawn_detached};
+use crate::agent::tree;
+use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use crate::core::graph::TaskIx;
+use crate::core::id::TaskName;
+use crate::core::plan::Task;
+use crate::core::record::Place;
+use crate::format::SCHEMA_VERSION;
+use crate::format::launch_file::LaunchFile;
+use crate::format::outcome_file::OutcomeFile;
+use crate::format::status_file::StatusFile;
+use crate::store::atomic::{self, Durability};
+use crate::store::lock;
+
+use super::context::Context;
+use super::prepare::StartError;
+use super::prompt::{self, Briefing, Finished};
+use super::worktree::{self, Rights};
+
+/// How long a supervisor may take to say that it holds its lock.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long an earlier attempt's supervisor may take to go.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The most files of a dependency that are named to an instance.
+const NAMED_FILES: usize = 30;
+
+/// An attempt to be started.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    /// The task.
+    pub(super) ix: TaskIx,
+    /// Number of the attempt.
+    pub(super) attempt: u32,
+    /// Its session.
+    pub(super) session: SessionId,
+    /// Fresh or resumed.
+    pub(super) start: StartMode,
+    /// How the attempt before ended.
+    pub(super) lesson: Option<String>,
+    /// Where.
+    pub(super) place: Place,
+    /// Finished tasks that it builds on.
+    pub(super) finished: Vec<crate::integrate::MergeTask>,
+    /// Tasks in work at the same time.
+    pub(super) others: Vec<TaskName>,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Launch {
+    /// Its supervisor holds its lock.
+    Running,
+    /// It ended; perhaps long ago, when a conductor that died did not see it.
+    Over(Over),
+}
+
+/// What an ended attempt left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Over {
+    /// How it ended.
+    pub(super) end: AttemptEnd,
+    /// Whether its session is known to exist.
+    pub(super) session_seen: bool,
+}
+
+/// Makes sure that the attempt runs or ran: never twice.
+///
+/// # Errors
+/// When the worktree cannot be made, or the supervisor cannot be started.
+pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartError> {
+    let run = &context.run;
+    let task = &context.plan.task(order.ix).name;
+    if let Some(over) = over(context, task, order.attempt)? {
+        return Ok(Launch::Over(over));
+    }
+    if lock::is_held(&run.lock(task)) {
+        let known: Option<LaunchFile> = atomic::peek_json(&run.launch(task));
+        if known.is_some_and(|known| known.attempt == order.attempt) {
+            return Ok(Launch::Running);
+        }
+        wait_for_leaving(context, task)?;
+    }
+    if began(context, task, order.attempt) {
+        // It ran, is gone, and left no outcome: it was killed.
+        return Ok(Launch::Over(lost(context, task)));
+    }
+    let settings = make_ready(context, order.ix, &order.place)?;
+    let rights = rights(context, context.plan.task(order.ix));
+    let file = launch_file(context, order, settings, rights);
+    atomic::write_json(
+        &run.launch(task),
+        "a launch order",
+        &file,
+        Durability::Durable,
+    )?;
+    start_supervisor(context, task)
+}
+
+/// Makes the worktree of a task ready. Returns the settings file to hand to the agent.
+///
+/// # Errors
+/// As [`worktree::make_ready`].
+pub(super) fn make_ready(
+    context: &Context,
+    ix: TaskIx,
+    place: &Place,
+) -> Result<Option<std::path::PathBuf>, StartError> {
+    let task = context.plan.task(ix);
+    let (allow, deny) = rights(context, task);
+    let rights = Rights {
+        allow: &allow,
+        deny: &deny,
+        guard: guard(context),
+        main: &context.settings.main_checkout,
+    };
+    worktree::make_ready(&context.repo, &context.run, &task.name, place, &rights)
+}
+
+/// Blocks until the attempt's supervisor is gone, then tells what it left.
+///
+/// # Errors
+/// When the lock or the outcome file cannot be read.
+pub(super) fn watch(context: &Context, task: &TaskName, attempt: u32) -> Result<Over, StartError> {
+    lock::wait_until_free(&context.run.lock(task))?;
+    Ok(over(context, task, attempt)?.unwrap_or_else(|| lost(context, task)))
+}
+
+fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartError> {
+    let run = &context.run;
+    let args: [OsString; 7] = [
+        "supervise".into(),
+        "--repo".into(),
+        context.settings.main_checkout.clone().into(),
+        "--slots".into(),
+        context.settings.state_dir.join("ports").into(),
+        run.id().as_str().into(),
+        task.as_str().into(),
+    ];
+    let started = spawn_detached(
+        &context.exe,
+        &args,
+        run.dir(),
+        &context.env,
+        &run.supervisor_stderr(task),
+        READY_PATIENCE,
+    )
+    .map_err(|e| StartError::Other(e.to_string()))?;
+    let readiness = started.readiness.clone();
+    started.reap_in_background();
+    match readiness {
+        Readiness::Ready | Readiness::Late => Ok(Launch::Running),
+        Readiness::Refused(why) => Err(StartError::Other(format!(
+            "the supervisor of {task} refused: {why}"
+        ))),
+        Readiness::Silent => Err(StartError::Other(format!(
+            "the supervisor of {task} ended before it began; see {}",
+            run.supervisor_stderr(task).display()
+        ))),
+    }
+}
+
+/// What the attempt left, when it ended by itself.
+fn over(context: &Context, task: &TaskName, attempt: u32) -> Result<Option<Over>, StartError> {
+    let outcome: Option<OutcomeFile> = atomic::read_json(&context.run.outcome(task), "an outcome")?;
+    Ok(outcome
+        .filter(|outcome| outcome.attempt == attempt)
+        .map(|outcome| Over {
+            end: outcome.outcome,
+            session_seen: session_seen(context, task),
+        }))
+}
+
+/// A supervisor was killed: what is left of its instance ends, and the attempt counts as lost.
+fn lost(context: &Context, task: &TaskName) -> Over {
+    let report = tree::end_marked(&context.token(), context.run.id(), Some(task));
+    let mut detail = "its supervisor was killed".to_owned();
+    if report.signalled > 0 {
+        detail.push_str("; the processes that it left were ended");
+    }
+    Over {
+        end: AttemptEnd::Failed {
+            class: FailureClass::SupervisorLost,
+            detail,
+        },
+        session_seen: session_seen(context, task),
+    }
+}
+
+/// Whether the attempt's supervisor ever ran: its first act is to say so in the status file.
+fn began(context: &Context, task: &TaskName, attempt: u32) -> bool {
+    let launch: Option<LaunchFile> = atomic::peek_json(&context.run.launch(task));
+    let status: Option<StatusFile> = atomic::peek_json(&context.run.status(task));
+    launch.is_some_and(|l| l.attempt == attempt) && status.is_some_and(|s| s.attempt == attempt)
+}
+
+/// The supervisor writes the session into the status file once the client has confirmed it.
+fn session_seen(context: &Context, task: &TaskName) -> bool {
+    let launch: Option<LaunchFile> = atomic::peek_json(&context.run.launch(task));
+    let status: Option<StatusFile> = atomic::peek_json(&context.run.status(task));
+    match (launch, status.and_then(|s| s.session_id)) {
+        (Some(launch), Some(seen)) => launch.session_id.to_string() == seen,
+        _ => false,
+    }
+}
+
+fn wait_for_leaving(context: &Context, task: &TaskName) -> Result<(), StartError> {
+    let path = context.run.lock(task);
+    match lock::Lock::take_within(&path, LEAVE_PATIENCE)? {
+        Some(_lock) => Ok(()),
+        None => Err(StartError::Other(format!(
+            "an earlier attempt at {task} does not end ({} is held)",
+            path.display()
+        ))),
+    }
+}
+
+/// The guard, when it is installed beside this program.
+fn guard(context: &Context) -> Option<std::path::PathBuf> {
+    let guard = context.exe.with_file_name("orchestra-guard");
+    guard.is_file().then_some(guard)
+}
+
+/// What the instance may do without asking, and what it may not do.
+fn rights(context: &Context, task: &Task) -> (Vec<String>, Vec<String>) {
+    let settings = &context.settings;
+    let allow = match &task.allowed_tools {
+        None => settings.allowed_tools.clone(),
+        // A plan may narrow what the person allowed, never widen it.
+        Some(wanted) => wanted
+            .iter()
+            .map(|rule| rule.as_str().to_owned())
+            .filter(|rule| {
+                let tool = rule.split('(').next().unwrap_or(rule);
+                settings
+                    .allowed_tools
+                    .iter()
+                    .any(|allowed| allowed == rule || allowed == tool)
+            })
+            .collect(),
+    };
+    let main = settings.main_checkout.display();
+    let mut deny = settings.disallowed_tools.clone();
+    deny.push(format!("Edit(/{main}/**)"));
+    deny.extend(
+        [
+            "Bash(git push *)",
+            "Bash(git stash *)",
+            "Bash(git worktree *)",
+        ]
+        .map(str::to_owned),
+    );
+    (allow, deny)
+}
+
+fn launch_file(
+    context: &Context,
+    order: &Order,
+    settings_file: Option<std::path::PathBuf>,
+    (allowed_tools, disallowed_tools): (Vec<String>, Vec<String>),
+) -> LaunchFile {
+    let settings = &context.settings;
+    let task = context.plan.task(order.ix);
+    let finished: Vec<Finished> = order
+        .finished
+        .iter()
+        .map(|done| Finished {
+            task: done.name.clone(),
+            summary: done.summary.clone(),
+            files: changed_files(context, done),
+        })
+        .collect();
+    let briefing = Briefing {
+        request: context.plan.request(),
+        task,
+        role_text: crate::agent::roles::role_text(task.role()),
+        branch: &order.place.branch,
+        worktree: &order.place.worktree,
+        verify: settings.verify.as_deref(),
+        finished: &finished,
+        others: &order.others,
+        lesson: order.lesson.as_deref(),
+    };
+    let prompt = match order.start {
+        StartMode::Fresh => prompt::first_message(&briefing),
+        StartMode::Resume => prompt::resume_message(order.lesson.as_deref()),
+    };
+    let env = [
+        ("ORCHESTRA_ORCHESTRATION", context.run.id().to_string()),
+        ("ORCHESTRA_TASK", task.name.to_string()),
+        (
+            "ORCHESTRA_MAIN_CHECKOUT",
+            settings.main_checkout.display().to_string(),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value));
+    LaunchFile {
+        schema_version: SCHEMA_VERSION,
+        orchestration_id: context.run.id().clone(),
+        token: context.token(),
+        task: task.name.clone(),
+        attempt: order.attempt,
+        session_id: order.session,
+        start: order.start,
+        agent: settings.agent.clone(),
+        worktree: order.place.worktree.clone(),
+        main_checkout: settings.main_checkout.clone(),
+        branch: order.place.branch.clone(),
+        base: order.place.base.clone(),
+        prompt,
+        system_prompt: prompt::rules(&briefing),
+        permission_mode: settings.permission_mode.clone(),
+        allowed_tools,
+        disallowed_tools,
+        settings: settings_file,
+        model: task
+            .model
+            .as_ref()
+            .map(|m| m.as_str().to_owned())
+            .or_else(|| settings.model.clone()),
+        env: env.into(),
+        setup: settings.setup.clone(),
+        verify: settings.verify.clone(),
+        timeout_seconds: task
+            .timeout_seconds
+            .map_or(settings.timeout_seconds, u64::from),
+        command_timeout_seconds: settings.command_timeout_seconds,
+        max_budget_usd: task.max_budget_usd.or(settings.max_budget_usd),
+        gate_rounds: settings.gate_rounds,
+        may_end_without_commits: prompt::may_end_without_commits(&task.kind),
+        issue_number: task.issue_number,
+        issue_title: task.issue_number.and(task.description.clone()),
+    }
+}
+
+/// The files that a finished task changed against where it began; empty when git cannot say.
+fn changed_files(context: &Context, done: &crate::integrate::MergeTask) -> Vec<String> {
+    let base = &context.settings.base_commit;
+    let mut files = context
+        .repo
+        .changed_paths(base, &done.head)
+        .unwrap_or_default();
+    files.truncate(NAMED_FILES);
+    files
+}

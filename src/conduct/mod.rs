@@ -1,0 +1,290 @@
+//! The conductor: events in, step, records to the journal, effects out.
+//!
+//! One conductor per run, proved by a held lock. It can be killed at any instruction: what
+//! it decided is in the journal, what it started has a life of its own, and the next one
+//! asks the state machine what is due.
+
+pub mod cleanup;
+mod close;
+mod context;
+pub mod create;
+mod early;
+pub mod ensure;
+mod launch;
+mod prepare;
+mod prompt;
+mod work;
+pub mod worktree;
+
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use notify::Watcher;
+
+pub use close::{write_reports, write_results};
+pub use context::Context;
+pub use early::make_all;
+pub use prepare::StartError;
+
+use crate::agent::environment::Environment;
+use crate::core::event::{Effect, Event, Request};
+use crate::core::record::Record;
+use crate::core::state::{Phase, State, TaskFacts};
+use crate::core::step::step;
+use crate::core::time::Timestamp;
+use crate::format::plan_file;
+use crate::format::settings_file::SettingsFile;
+use crate::git::{GitError, Repo};
+use crate::store::journal::{self, Journal};
+use crate::store::layout::{Layout, RunDir};
+use crate::store::lock::Lock;
+use crate::store::{StoreError, atomic, inbox};
+use crate::view::log_line;
+
+/// A starting conductor waits this long for the lock: whoever asks whether it is held holds
+/// it for an instant.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often the inbox is looked at even when nothing is heard of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What can go wrong with a conductor as a whole.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum ConductError {
+    #[error("another conductor of {0} is running")]
+    Held(String),
+    #[error("{0} has no settings: it was not started. `orchestra run --orchestration {0}` does")]
+    NotStarted(String),
+    #[error("the plan of {id} cannot be used: {detail}")]
+    Plan { id: String, detail: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+/// The present time. The conductor is where the clock is read for the state machine.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Loads a run that was started.
+///
+/// # Errors
+/// When it was not started, or a file of it cannot be read.
+pub fn load(run: &RunDir, exe: &Path, env: Environment) -> Result<Context, ConductError> {
+    let settings: SettingsFile = atomic::read_json(&run.settings(), "the run's settings")?
+        .ok_or_else(|| ConductError::NotStarted(run.id().to_string()))?;
+    let repo = Repo::discover(&settings.main_checkout)?;
+    let bytes = std::fs::read(run.plan()).map_err(StoreError::io("read", run.plan()))?;
+    let plan = plan_file::parse(&bytes, &plan_limits()).map_err(|faults| ConductError::Plan {
+        id: run.id().to_string(),
+        detail: faults.to_string(),
+    })?;
+    Ok(Context {
+        layout: Layout::new(&settings.main_checkout),
+        run: run.clone(),
+        plan: plan.plan,
+        settings,
+        repo,
+        exe: exe.to_owned(),
+        env,
+    })
+}
+
+/// A stored plan was validated when it was made; it is read with the widest limits.
+fn plan_limits() -> crate::core::plan::Limits {
+    crate::core::plan::Limits {
+        max_tasks: usize::MAX,
+        ..crate::core::plan::Limits::default()
+    }
+}
+
+/// The state of a run as its journal tells it.
+///
+/// # Errors
+/// When the journal is damaged.
+pub fn read_state(context: &Context) -> Result<State, StoreError> {
+    let lines = journal::read(&context.run.journal())?;
+    Ok(replay(context, lines.iter().map(|l| &l.entry)))
+}
+
+fn replay<'a>(context: &Context, records: impl IntoIterator<Item = &'a Record>) -> State {
+    let facts = TaskFacts::of(&context.plan, context.settings.max_attempts);
+    State::replay(facts, context.settings.policy(), records)
+}
+
+/// Conducts a run until nothing is left to do. `ready` is called once the lock is held.
+///
+/// # Errors
+/// When another conductor runs, or the run's own files cannot be read or written.
+pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductError> {
+    let lock = Lock::take_within(&context.run.conductor_lock(), LOCK_PATIENCE)?
+        .ok_or_else(|| ConductError::Held(context.run.id().to_string()))?;
+    ready();
+    let mut lock = Some(lock);
+    loop {
+        Conductor::new(context.clone())?.run()?;
+        // A letter that was posted after the last look: whoever posted it may have seen the
+        // lock held. So the lock is given back first, and the inbox looked at after that.
+        drop(lock.take());
+        if !inbox::letters_waiting(&context.run.inbox()) {
+            return Ok(());
+        }
+        lock = Lock::take_within(&context.run.conductor_lock(), LOCK_PATIENCE)?;
+        if lock.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// What reaches the loop.
+enum Signal {
+    Event(Event),
+    /// Something happened to the inbox.
+    Inbox,
+}
+
+struct Conductor {
+    context: Context,
+    journal: Journal,
+    state: State,
+    begun: bool,
+    signals: Receiver<Signal>,
+    work: work::Workshop,
+    wake: Option<Timestamp>,
+    // Dropping it ends the watching.
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Conductor {
+    fn new(context: Context) -> Result<Self, ConductError> {
+        let (journal, lines) = Journal::open(&context.run.journal())?;
+        let state = replay(&context, lines.iter().map(|l| &l.entry));
+        let (tell, signals) = mpsc::channel();
+        let folder = context.run.inbox();
+        std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        let watcher = watch(&folder, tell.clone());
+        Ok(Self {
+            work: work::Workshop::new(context.clone(), tell),
+            context,
+            journal,
+            state,
+            begun: !lines.is_empty(),
+            signals,
+            wake: None,
+            _watcher: watcher,
+        })
+    }
+
+    fn run(mut self) -> Result<(), ConductError> {
+        if !self.begun {
+            self.commit(&[Record::Begun])?;
+            self.work.register_all(&self.state);
+        }
+        self.take(&Event::Adopted)?;
+        self.read_inbox()?;
+        while !self.is_over() {
+            match self.signals.recv_timeout(self.patience()) {
+                Ok(Signal::Event(event)) => self.take(&event)?,
+                Ok(Signal::Inbox) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.wake.is_some_and(|at| now() >= at) {
+                        self.wake = None;
+                        self.take(&Event::Tick)?;
+                    }
+                }
+                // The watcher and the workshop hold senders, so this cannot come.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.read_inbox()?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is in work and nothing will happen by itself.
+    fn is_over(&self) -> bool {
+        match self.state.phase() {
+            Phase::Finished { closed, .. } => *closed,
+            Phase::Running => {
+                self.state.is_paused() && self.state.active().is_empty() && self.work.is_idle()
+            }
+            Phase::Integrating(_) => false,
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.wake
+            .map_or(LOOK_AGAIN, |at| at.since(now()).duration().min(LOOK_AGAIN))
+    }
+
+    /// One event: decide, write down, then act.
+    fn take(&mut self, event: &Event) -> Result<(), ConductError> {
+        let out = step(&mut self.state, event, now());
+        self.commit(&out.records)?;
+        for record in &out.records {
+            self.work.follow(&self.state, record);
+        }
+        for effect in out.effects {
+            match effect {
+                Effect::WakeAt(at) => {
+                    self.wake = Some(self.wake.map_or(at, |known| known.min(at)));
+                }
+                effect => self.work.carry_out(&self.state, effect),
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), ConductError> {
+        let at = now();
+        self.journal.append(records, at)?;
+        let lines: Vec<String> = records
+            .iter()
+            .filter_map(|record| log_line::render(record, at))
+            .collect();
+        self.work.log(&lines);
+        Ok(())
+    }
+
+    fn read_inbox(&mut self) -> Result<(), ConductError> {
+        let folder = self.context.run.inbox();
+        let (letters, bad) = inbox::letters::<Request>(&folder)?;
+        for error in bad {
+            self.work.log(&[error.to_string()]);
+        }
+        for letter in letters {
+            self.take(&Event::Asked {
+                id: letter.id.clone(),
+                request: letter.body,
+            })?;
+            inbox::discard(&folder, &letter.id)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells the loop when the inbox changes. Without it (a file system that cannot be watched,
+/// too many watches) the loop still looks twice a second.
+fn watch(folder: &Path, tell: Sender<Signal>) -> Option<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |_| {
+        let _ = tell.send(Signal::Inbox);
+    })
+    .ok()?;
+    watcher
+        .watch(folder, notify::RecursiveMode::NonRecursive)
+        .ok()?;
+    Some(watcher)
+}
+
+/// How long something took, for the log.
+#[must_use]
+pub fn elapsed_since(start: Instant) -> crate::core::time::Millis {
+    crate::core::time::Millis(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,83 @@
+//! Claiming a place for a task: its base commit, its branch name, its folder.
+
+use crate::core::attempt::FailureClass;
+use crate::core::id::{BranchName, TaskName};
+use crate::core::record::Place;
+use crate::git::GitError;
+use crate::integrate::{MergeTask, base_for};
+use crate::store::{StoreError, claims};
+
+use super::context::Context;
+
+/// Why a task could not be started.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum StartError {
+    #[error(
+        "the results of the dependencies do not merge with each other: {task} conflicts in {}",
+        files.join(", ")
+    )]
+    DependencyConflict { task: TaskName, files: Vec<String> },
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        action: &'static str,
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("{0}")]
+    Other(String),
+}
+
+impl StartError {
+    /// For the retry policy.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::DependencyConflict { .. } => FailureClass::DependencyConflict,
+            Self::Git(_) | Self::Store(_) | Self::Io { .. } => FailureClass::Worktree,
+            Self::Other(_) => FailureClass::Other,
+        }
+    }
+}
+
+/// Decides where a task is worked on, and claims its names. Nothing is made in git yet but
+/// the commit that joins several dependencies. Doing it again gives the same names.
+///
+/// # Errors
+/// Dependencies in conflict, or git or the claims folder fail.
+pub(super) fn prepare(
+    context: &Context,
+    task: &TaskName,
+    dependencies: &[MergeTask],
+) -> Result<Place, StartError> {
+    let base = &context.settings.base_commit;
+    let base = match base_for(&context.repo, base, dependencies, task)? {
+        Ok(base) => base,
+        Err(stop) => {
+            return Err(StartError::DependencyConflict {
+                task: stop.task,
+                files: stop.files,
+            });
+        }
+    };
+    let folder = &context.settings.worktree_dir;
+    let branches = context.repo.refs("refs/heads/task")?;
+    let name = claims::claim(&context.layout, context.run.id(), task, |name| {
+        let full = BranchName::for_task(name).full_ref().to_ascii_lowercase();
+        let below = format!("{full}/");
+        folder.join(name.as_str()).exists()
+            || branches.iter().any(|(there, _)| {
+                let there = there.to_ascii_lowercase();
+                there == full || there.starts_with(&below)
+            })
+    })?;
+    Ok(Place {
+        branch: BranchName::for_task(&name),
+        worktree: folder.join(name.as_str()),
+        base,
+    })
+}

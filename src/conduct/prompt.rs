@@ -1,0 +1,180 @@
+//! What an instance is told: the task, the rules, and what came before it. Pure text.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::core::id::{BranchName, TaskName};
+use crate::core::plan::{Task, TaskKind};
+
+/// What a task is told of a finished dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finished {
+    /// Its name.
+    pub(super) task: TaskName,
+    /// What its instance said at the end.
+    pub(super) summary: String,
+    /// The files that it changed, as far as they are worth naming.
+    pub(super) files: Vec<String>,
+}
+
+/// What the prompts of a task are made of.
+#[derive(Debug)]
+pub(super) struct Briefing<'a> {
+    /// The whole request, when there was one.
+    pub(super) request: Option<&'a str>,
+    /// The task.
+    pub(super) task: &'a Task,
+    /// What its role is told; from the role's definition.
+    pub(super) role_text: Option<&'a str>,
+    /// Its branch.
+    pub(super) branch: &'a BranchName,
+    /// Its worktree.
+    pub(super) worktree: &'a Path,
+    /// The command that will be used as evidence.
+    pub(super) verify: Option<&'a str>,
+    /// Finished dependencies.
+    pub(super) finished: &'a [Finished],
+    /// Tasks that are worked on at the same time, so that it keeps to its own.
+    pub(super) others: &'a [TaskName],
+    /// How the attempt before ended.
+    pub(super) lesson: Option<&'a str>,
+}
+
+/// Longest text that is taken over from a request, a summary or a lesson, in characters.
+const LONG: usize = 6_000;
+
+/// Whether a task of this kind may end without commits.
+#[must_use]
+pub(super) fn may_end_without_commits(kind: &TaskKind) -> bool {
+    matches!(kind, TaskKind::Investigation)
+}
+
+/// The rules, appended to the system prompt.
+#[must_use]
+pub(super) fn rules(briefing: &Briefing<'_>) -> String {
+    let mut text = format!(
+        "You are one of several instances that work on one project at the same time, each on a \
+         task of its own. You work unattended: nobody can answer a question or a permission \
+         prompt while you work.\n\
+         \n\
+         Rules:\n\
+         - Your worktree is {worktree}, on the branch {branch}. Read and write only there. Do \
+         not change the branch, do not push, do not use `git stash` or `git worktree`.\n\
+         - Keep a todo list of your steps and keep it up to date: it is how your progress is \
+         seen.\n\
+         - Do only your own task. Leave to the other tasks what is theirs.\n\
+         - Commit your work on your branch, in small commits that say why. Before you finish, \
+         `git status` must be clean: everything is committed, or removed, or ignored.\n\
+         - You are done when the task is done and checked. Your last message is a summary for \
+         whoever builds on your work: what you changed, what they need to know, what is open. \
+         No more than 200 words.\n\
+         - If you cannot go on, do not invent an answer: commit what is sound, and say in your \
+         last message exactly what you need and which options you considered.\n",
+        worktree = briefing.worktree.display(),
+        branch = briefing.branch,
+    );
+    if let Some(verify) = briefing.verify {
+        let _ = writeln!(
+            text,
+            "- Before your work is accepted, this command is run in your worktree and must \
+             succeed: {verify}"
+        );
+    }
+    if let Some(role) = briefing.role_text {
+        let _ = write!(text, "\nYour role:\n\n{}\n", role.trim());
+    }
+    text
+}
+
+/// The first message of a fresh session.
+#[must_use]
+pub(super) fn first_message(briefing: &Briefing<'_>) -> String {
+    let task = briefing.task;
+    let mut text = format!("Your task: {}\n\n{}\n", task.name, task.instruction());
+    if let Some(description) = &task.description
+        && description != task.instruction()
+    {
+        let _ = write!(text, "\nIn short: {description}\n");
+    }
+    if !task.success_criteria.is_empty() {
+        text.push_str("\nIt is done when:\n");
+        for criterion in &task.success_criteria {
+            let _ = writeln!(text, "- {criterion}");
+        }
+    }
+    if !task.files.is_empty() {
+        let files: Vec<&str> = task.files.iter().map(|f| f.as_str()).collect();
+        let _ = write!(
+            text,
+            "\nFiles that you are expected to touch: {}\n",
+            files.join(", ")
+        );
+    }
+    if let Some(number) = task.issue_number {
+        let _ = write!(text, "\nThe issue: #{number}\n");
+    }
+    for finished in briefing.finished {
+        let _ = write!(
+            text,
+            "\nYour worktree already contains the finished task {}.",
+            finished.task
+        );
+        if !finished.files.is_empty() {
+            let _ = write!(text, " It changed: {}.", finished.files.join(", "));
+        }
+        text.push('\n');
+        let summary = clip(finished.summary.trim());
+        if !summary.is_empty() {
+            let _ = writeln!(text, "It was summed up so: {summary}");
+        }
+    }
+    if !briefing.others.is_empty() {
+        let others: Vec<&str> = briefing.others.iter().map(TaskName::as_str).collect();
+        let _ = write!(
+            text,
+            "\nOthers work at the same time on: {}.\n",
+            others.join(", ")
+        );
+    }
+    if let Some(request) = briefing.request {
+        let _ = write!(
+            text,
+            "\nFor orientation, the whole request, of which your task is one part:\n{}\n",
+            clip(request.trim())
+        );
+    }
+    if let Some(lesson) = briefing.lesson {
+        let _ = write!(
+            text,
+            "\nAn earlier attempt at this task did not succeed. What it left is in your \
+             worktree; look at it before you begin. It ended so:\n{}\n",
+            clip(lesson.trim())
+        );
+    }
+    text
+}
+
+/// The message with which an interrupted session goes on.
+#[must_use]
+pub(super) fn resume_message(lesson: Option<&str>) -> String {
+    let mut text = String::from(
+        "You were interrupted. Look at `git status` and at your last steps, then go on with your \
+         task from where you were. The same rules hold.",
+    );
+    if let Some(lesson) = lesson {
+        let _ = write!(
+            text,
+            "\n\nThe reason for the interruption: {}",
+            clip(lesson.trim())
+        );
+    }
+    text
+}
+
+fn clip(text: &str) -> String {
+    if text.chars().count() <= LONG {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(LONG).collect();
+    format!("{start}\n[… cut]")
+}

@@ -1,0 +1,336 @@
+//! Carrying out effects: each on a thread of its own, each ending in an event.
+
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::core::attempt::FailureClass;
+use crate::core::event::{Effect, Event, StopHow};
+use crate::core::graph::TaskIx;
+use crate::core::id::TaskName;
+use crate::core::record::{IntegrationEnd, MergeMode, Record, Verdict};
+use crate::core::state::{State, TaskState};
+use crate::format::instance_request::InstanceRequest;
+use crate::format::status_file::{InstanceStatus, StatusFile};
+use crate::integrate::{self, Job, MergeTask};
+use crate::store::atomic::{self, Durability};
+use crate::store::instance_inbox;
+use crate::store::lock::Lock;
+
+use super::context::Context;
+use super::launch::{self, Launch, Order, Over};
+use super::{Signal, close, prepare};
+
+/// Enough for libgit2 and for encoding deep plans.
+const STACK: usize = 512 * 1024;
+
+/// A status file is written when no supervisor holds its lock; a prober holds it for an
+/// instant.
+const STATUS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The hands of a conductor.
+pub(super) struct Workshop {
+    context: Arc<Context>,
+    tell: Sender<Signal>,
+    busy: Arc<AtomicUsize>,
+    stop_integration: Arc<AtomicBool>,
+    /// Attempts that a thread already watches: adopting again must not watch them twice.
+    watched: HashSet<(TaskIx, u32)>,
+    log: Mutex<()>,
+}
+
+impl Workshop {
+    pub(super) fn new(context: Context, tell: Sender<Signal>) -> Self {
+        Self {
+            context: Arc::new(context),
+            tell,
+            busy: Arc::new(AtomicUsize::new(0)),
+            stop_integration: Arc::new(AtomicBool::new(false)),
+            watched: HashSet::new(),
+            log: Mutex::new(()),
+        }
+    }
+
+    /// Whether no effect is being carried out.
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) == 0
+    }
+
+    /// Appends lines to the log for people. A log that cannot be written stops nothing: the
+    /// journal is what counts.
+    pub(super) fn log(&self, lines: &[String]) {
+        let _one_at_a_time = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        append_log(&self.context, lines);
+    }
+
+    /// Every task gets its status file at once, so that all of the plan can be seen.
+    pub(super) fn register_all(&self, state: &State) {
+        for ix in state.indexes() {
+            self.write_status(state.name(ix), |_| {});
+        }
+    }
+
+    /// Keeps the status files of tasks without a supervisor true.
+    pub(super) fn follow(&self, state: &State, record: &Record) {
+        let set = |task: &TaskName, status, error: Option<&str>| {
+            let error = error.map(str::to_owned);
+            self.write_status(task, |file| {
+                file.status = status;
+                if error.is_some() {
+                    file.last_error = error;
+                }
+            });
+        };
+        match record {
+            Record::Prepared { task, place } => self.write_status(task, |file| {
+                file.status = InstanceStatus::Planning;
+                file.branch = Some(place.branch.to_string());
+                file.worktree_path = Some(place.worktree.display().to_string());
+            }),
+            Record::TaskFailed { task, detail, .. } => {
+                set(task, InstanceStatus::Failed, Some(detail));
+            }
+            Record::TaskSkipped { task, because } => set(
+                task,
+                InstanceStatus::Cancelled,
+                Some(&format!("not started: {because} did not get done")),
+            ),
+            Record::TaskCancelled { task } => set(task, InstanceStatus::Cancelled, None),
+            Record::TaskRevived { task } => set(task, InstanceStatus::Registered, None),
+            Record::Requeued { task, .. } => set(task, InstanceStatus::Registered, None),
+            Record::PauseRequested { .. } => {
+                for ix in state.indexes() {
+                    let waits = matches!(state.task(ix).state, TaskState::Ready(_));
+                    if waits && state.task(ix).attempts > 0 {
+                        set(state.name(ix), InstanceStatus::Paused, None);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Changes the status file of a task, if no supervisor holds it.
+    fn write_status(&self, task: &TaskName, change: impl FnOnce(&mut StatusFile)) {
+        let run = &self.context.run;
+        let Ok(Some(_lock)) = Lock::take_within(&run.lock(task), STATUS_PATIENCE) else {
+            return;
+        };
+        let path = run.status(task);
+        let known = atomic::read_json::<StatusFile>(&path, "an instance's status");
+        let mut file = match known {
+            Ok(Some(file)) => file,
+            _ => self.registered(task),
+        };
+        change(&mut file);
+        if let Err(error) =
+            atomic::write_json(&path, "an instance's status", &file, Durability::Volatile)
+        {
+            self.log(&[error.to_string()]);
+        }
+    }
+
+    fn registered(&self, task: &TaskName) -> StatusFile {
+        let mut file = StatusFile::registered(self.context.run.id(), task);
+        if let Some(ix) = self.context.plan.ix(task) {
+            let task = self.context.plan.task(ix);
+            file.issue_number = task.issue_number;
+            file.issue_title = task.issue_number.and(task.description.clone());
+        }
+        file
+    }
+
+    /// Begins an effect. It ends in an event, whatever happens to it.
+    pub(super) fn carry_out(&mut self, state: &State, effect: Effect) {
+        match effect {
+            Effect::Prepare { task } => self.prepare(state, task),
+            Effect::Launch {
+                task,
+                attempt,
+                session,
+                start,
+                lesson,
+            } => {
+                let Some(place) = self.context.place(state, task) else {
+                    return;
+                };
+                self.launch(Order {
+                    ix: task,
+                    attempt,
+                    session,
+                    start,
+                    lesson,
+                    place,
+                    finished: self.context.finished_before(state, task),
+                    others: self.context.others(state, task),
+                });
+            }
+            Effect::Stop { task, how } => self.stop(state.name(task), how),
+            Effect::Integrate { mode, tasks } => {
+                let tasks = tasks
+                    .iter()
+                    .filter_map(|ix| self.context.merge_task(state, *ix))
+                    .collect();
+                self.integrate(mode, tasks);
+            }
+            Effect::StopIntegration => self.stop_integration.store(true, Ordering::SeqCst),
+            Effect::Close { verdict } => self.close(state, verdict),
+            // The loop keeps its own time.
+            Effect::WakeAt(_) => {}
+        }
+    }
+
+    fn prepare(&self, state: &State, task: TaskIx) {
+        let name = state.name(task).clone();
+        let dependencies = self.context.finished_before(state, task);
+        let failed = not_started(task);
+        self.spawn("prepare", failed, move |context| {
+            match prepare::prepare(context, &name, &dependencies) {
+                Ok(place) => Event::Prepared { task, place },
+                Err(error) => Event::NotStarted {
+                    task,
+                    class: error.class(),
+                    detail: error.to_string(),
+                },
+            }
+        });
+    }
+
+    fn launch(&mut self, order: Order) {
+        let (task, attempt) = (order.ix, order.attempt);
+        if !self.watched.insert((task, attempt)) {
+            return;
+        }
+        let tell = self.tell.clone();
+        self.spawn("instance", not_started(task), move |context| {
+            let name = context.plan.task(task).name.clone();
+            let over = match launch::launch(context, &order) {
+                Ok(Launch::Over(over)) => Ok(over),
+                Ok(Launch::Running) => {
+                    let _ = tell.send(Signal::Event(Event::Launched { task, attempt }));
+                    launch::watch(context, &name, attempt)
+                }
+                Err(error) => Err(error),
+            };
+            match over {
+                Ok(Over { end, session_seen }) => Event::Ended {
+                    task,
+                    attempt,
+                    end,
+                    session_seen,
+                },
+                Err(error) => Event::NotStarted {
+                    task,
+                    class: error.class(),
+                    detail: error.to_string(),
+                },
+            }
+        });
+    }
+
+    fn stop(&self, task: &TaskName, how: StopHow) {
+        let request = InstanceRequest::Stop { how };
+        let posted = instance_inbox::post(&self.context.run, task, &request, super::now());
+        if let Err(error) = posted {
+            self.log(&[format!("{task} could not be told to stop: {error}")]);
+        }
+    }
+
+    fn integrate(&self, mode: MergeMode, tasks: Vec<MergeTask>) {
+        self.stop_integration.store(false, Ordering::SeqCst);
+        let stop = Arc::clone(&self.stop_integration);
+        let failed = Event::Integrated(IntegrationEnd::Failed {
+            detail: "integration broke off; the conductor's standard error says more".into(),
+        });
+        self.spawn("integrate", failed, move |context| {
+            let settings = &context.settings;
+            let job = Job {
+                repo: context.repo.clone(),
+                id: context.run.id().clone(),
+                token: context.token(),
+                base_branch: settings.base_branch.clone(),
+                base_commit: settings.base_commit.clone(),
+                tasks,
+                mode,
+                setup: settings.setup.clone(),
+                verify: settings.verify.clone(),
+                timeout: Duration::from_secs(settings.command_timeout_seconds),
+                env: context.env.for_instance(),
+                scratch: integrate::scratch_worktree(&settings.worktree_dir, context.run.id()),
+                log: context.run.verify_log(),
+            };
+            let tell = |line: &str| append_log(context, &[stamped(line)]);
+            Event::Integrated(integrate::integrate(&job, &stop, &tell))
+        });
+    }
+
+    fn close(&self, state: &State, verdict: Verdict) {
+        let state = state.clone();
+        self.spawn("close", Event::Closed, move |context| {
+            for line in close::close(context, &state, verdict) {
+                append_log(context, &[stamped(&line)]);
+            }
+            Event::Closed
+        });
+    }
+
+    /// Runs `work` on a thread and sends the event that it returns; `failed` when it panics
+    /// or no thread can be had.
+    fn spawn(
+        &self,
+        name: &str,
+        failed: Event,
+        work: impl FnOnce(&Context) -> Event + Send + 'static,
+    ) {
+        let context = Arc::clone(&self.context);
+        let tell = self.tell.clone();
+        let busy = Arc::clone(&self.busy);
+        let broken = failed.clone();
+        busy.fetch_add(1, Ordering::SeqCst);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(STACK)
+            .spawn(move || {
+                let event = catch_unwind(AssertUnwindSafe(|| work(&context))).unwrap_or(broken);
+                let _ = tell.send(Signal::Event(event));
+                busy.fetch_sub(1, Ordering::SeqCst);
+            });
+        if thread.is_err() {
+            self.busy.fetch_sub(1, Ordering::SeqCst);
+            let _ = self.tell.send(Signal::Event(failed));
+        }
+    }
+}
+
+fn not_started(task: TaskIx) -> Event {
+    Event::NotStarted {
+        task,
+        class: FailureClass::Other,
+        detail: "an inner error; the conductor's standard error says more".into(),
+    }
+}
+
+fn stamped(line: &str) -> String {
+    crate::view::log_line::stamped(super::now(), line)
+}
+
+/// One write per call, so that lines of two threads never mix.
+fn append_log(context: &Context, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let mut text = lines.join("\n");
+    text.push('\n');
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(context.run.log());
+    if let Ok(mut file) = file {
+        let _ = file.write_all(text.as_bytes());
+    }
+}

@@ -1,0 +1,257 @@
+//! Making a task's worktree ready, so that an interrupted making is noticed and done anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::core::id::TaskName;
+use crate::core::record::Place;
+use crate::format::SCHEMA_VERSION;
+use crate::git::{GitError, Repo, WorktreeSpec};
+use crate::store::atomic::{self, Durability};
+use crate::store::layout::RunDir;
+
+use super::prepare::StartError;
+
+/// The client's own settings file in a worktree.
+const LOCAL_SETTINGS: &str = ".claude/settings.local.json";
+
+/// Lines for `info/exclude` that keep this program's files out of every commit.
+pub const EXCLUDED: [&str; 2] = ["/.claude/orchestration/", "/.claude/settings.local.json"];
+
+/// `instance-TASK.worktree.json`: written once a worktree is complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadyFile {
+    schema_version: u32,
+    place: Place,
+    /// The settings file to hand to the agent, when the worktree cannot hold its own.
+    settings: Option<PathBuf>,
+}
+
+/// What an instance may do, for its settings file.
+#[derive(Debug, Clone)]
+pub struct Rights<'a> {
+    /// Rules of what it may do without asking.
+    pub allow: &'a [String],
+    /// Rules of what it may not do.
+    pub deny: &'a [String],
+    /// The guard's program, when it is installed beside this one.
+    pub guard: Option<PathBuf>,
+    /// The person's main checkout.
+    pub main: &'a Path,
+}
+
+/// Makes the worktree of a task, or takes the one that is there. Returns the settings file to
+/// hand to the agent, if it needs one.
+///
+/// A worktree is complete once its ready file is written. One without it was interrupted in
+/// the making: nobody has worked in it, and it is made anew. Should it hold commits or changes
+/// all the same, it is left alone and reported.
+///
+/// # Errors
+/// When git fails, or something that is not ours is in the way.
+pub fn make_ready(
+    repo: &Repo,
+    run: &RunDir,
+    task: &TaskName,
+    place: &Place,
+    rights: &Rights<'_>,
+) -> Result<Option<PathBuf>, StartError> {
+    let ready = run.worktree_ready(task);
+    let known: Option<ReadyFile> = atomic::read_json(&ready, "a worktree's ready file")?;
+    if let Some(file) = known
+        && file.place == *place
+        && place.worktree.join(".git").exists()
+    {
+        return Ok(file.settings);
+    }
+    clear_unfinished(repo, place)?;
+    let branch_exists = repo.branch_tip(&place.branch)?.is_some();
+    if let Some(folder) = place.worktree.parent() {
+        fs::create_dir_all(folder).map_err(|source| StartError::Io {
+            action: "create",
+            path: folder.display().to_string(),
+            source,
+        })?;
+    }
+    if branch_exists {
+        repo.worktree_attach(&place.worktree, &place.branch)?;
+    } else {
+        repo.worktree_add(&WorktreeSpec {
+            path: place.worktree.clone(),
+            branch: Some(place.branch.clone()),
+            at: place.base.clone(),
+        })?;
+    }
+    if repo.has_submodules(&place.base)? {
+        // Best effort: what could not be filled without the network stays empty, as it would
+        // in a worktree made by hand.
+        repo.init_submodules(&place.worktree)?;
+    }
+    repo.copy_included(&place.worktree)?;
+    let settings = write_settings(repo, run, task, &place.worktree, rights)?;
+    let file = ReadyFile {
+        schema_version: SCHEMA_VERSION,
+        place: place.clone(),
+        settings: settings.clone(),
+    };
+    atomic::write_json(
+        &ready,
+        "a worktree's ready file",
+        &file,
+        Durability::Durable,
+    )?;
+    Ok(settings)
+}
+
+/// Takes away what an interrupted making left: a worktree without work, a branch that is
+/// still at its base. A branch with commits stays and is attached again.
+fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
+    let registered = repo
+        .worktrees()?
+        .into_iter()
+        .find(|w| w.path == place.worktree);
+    let tip = repo.branch_tip(&place.branch)?;
+    // A worktree that was made before its dependencies were done is still at an older base.
+    let untouched = match &tip {
+        Some(tip) => repo.is_ancestor(tip, &place.base)?,
+        None => true,
+    };
+    if let Some(registered) = registered {
+        let clean = !registered.path.is_dir()
+            || repo.status(&registered.path).is_ok_and(|status| {
+                // In an interrupted checkout files are missing; none of them is new.
+                status.untracked.is_empty()
+            });
+        if !untouched || !clean {
+            return Err(StartError::Other(format!(
+                "the worktree {} was not made ready by this run, but its branch {} holds work; \
+                 look at it, and remove it with `git worktree remove` when it is not needed",
+                place.worktree.display(),
+                place.branch
+            )));
+        }
+        repo.worktree_remove(&place.worktree, true)?;
+    }
+    if let Some(tip) = tip
+        && untouched
+    {
+        repo.delete_ref(&place.branch.full_ref(), &tip)?;
+    }
+    Ok(())
+}
+
+/// The worktree's own settings: what the instance may do, and the guard in front of it.
+fn write_settings(
+    repo: &Repo,
+    run: &RunDir,
+    task: &TaskName,
+    worktree: &Path,
+    rights: &Rights<'_>,
+) -> Result<Option<PathBuf>, StartError> {
+    let mut settings = json!({
+        "permissions": { "allow": rights.allow, "deny": rights.deny },
+    });
+    if let Some(guard) = &rights.guard {
+        settings["hooks"] = json!({
+            "PreToolUse": [{
+                "matcher": "Bash|Edit|Write|MultiEdit|NotebookEdit",
+                "hooks": [{
+                    "type": "command",
+                    "command": guard,
+                    "args": ["--worktree", worktree, "--main", rights.main],
+                    "timeout": 10,
+                    "onFailure": "block",
+                }],
+            }],
+        });
+    }
+    let own = worktree.join(LOCAL_SETTINGS);
+    // A settings file that the repository tracks is part of the work and stays as it is.
+    let (path, hand_over) = if repo.is_tracked(worktree, LOCAL_SETTINGS)? || own.exists() {
+        let path = run.instance_settings(task);
+        (path.clone(), Some(path))
+    } else {
+        (own, None)
+    };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|source| StartError::Io {
+            action: "create",
+            path: folder.display().to_string(),
+            source,
+        })?;
+    }
+    atomic::write_json(
+        &path,
+        "the instance's settings",
+        &settings,
+        Durability::Volatile,
+    )?;
+    Ok(hand_over)
+}
+
+/// Whether a folder can hold worktrees: outside the main checkout, so that the person's
+/// tools do not scan them and rules that protect the checkout do not catch them.
+///
+/// # Errors
+/// A sentence that says why not.
+pub fn check_folder(repo: &Repo, folder: &Path) -> Result<(), String> {
+    if !folder.is_absolute() {
+        return Err(format!("{} is not an absolute path", folder.display()));
+    }
+    let resolved = resolve_existing(folder);
+    for (inside, what) in [
+        (repo.root().to_owned(), "the main checkout"),
+        (repo.common_dir().to_owned(), "the repository's own folder"),
+    ] {
+        let inside = inside.canonicalize().unwrap_or(inside);
+        if resolved.starts_with(&inside) {
+            return Err(format!(
+                "the worktree folder {} is inside {what} ({}); choose one outside with --worktree-dir",
+                folder.display(),
+                inside.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The path with its existing part resolved.
+fn resolve_existing(path: &Path) -> PathBuf {
+    let mut rest = Vec::new();
+    let mut there = path;
+    loop {
+        if let Ok(real) = there.canonicalize() {
+            return rest
+                .iter()
+                .rev()
+                .fold(real, |p: PathBuf, part| p.join(part));
+        }
+        match (there.parent(), there.file_name()) {
+            (Some(parent), Some(name)) => {
+                rest.push(name.to_owned());
+                there = parent;
+            }
+            _ => return path.to_owned(),
+        }
+    }
+}
+
+/// The default folder for worktrees: beside the main checkout.
+///
+/// # Errors
+/// When the checkout is the root of the file system.
+pub fn default_folder(repo: &Repo) -> Result<PathBuf, GitError> {
+    let root = repo.root();
+    let (Some(parent), Some(name)) = (root.parent(), root.file_name()) else {
+        return Err(GitError::NotAbsolute {
+            path: root.to_owned(),
+        });
+    };
+    let mut folder = name.to_owned();
+    folder.push(".worktrees");
+    Ok(parent.join(folder))
+}

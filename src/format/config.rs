@@ -1,0 +1,611 @@
+//! Configuration: `.claude/orchestra.toml` of a project, `orchestra/config.toml` of a person,
+//! `ORCHESTRA_…` variables and flags, as layers of the same keys.
+//!
+//! Reading a layer is here, finding the files is the business of the edges. [`resolve`] puts
+//! layers over each other and remembers for each key where its value comes from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::settings_file::CleanupWhen;
+use crate::core::plan::nearest;
+use crate::core::record::MergeMode;
+
+/// What is done with the results.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum MergeChoice {
+    /// Merge, verify, deliver to the base branch when green.
+    Automatic,
+    /// Merge and verify into a branch for review; deliver nothing.
+    Review,
+    /// Nothing; the task branches stay.
+    None,
+}
+
+impl MergeChoice {
+    /// The mode for the state machine.
+    #[must_use]
+    pub fn mode(self) -> Option<MergeMode> {
+        match self {
+            Self::Automatic => Some(MergeMode::Automatic),
+            Self::Review => Some(MergeMode::Review),
+            Self::None => None,
+        }
+    }
+}
+
+/// Who works on the tasks.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentKind {
+    /// Claude Code.
+    Claude,
+    /// The built-in scripted player, for demonstrations and tests.
+    Scripted,
+}
+
+/// Where a value comes from; the first of these that has one wins.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A flag of the command.
+    Flag,
+    /// An `ORCHESTRA_…` variable.
+    Environment,
+    /// `.claude/orchestra.toml` of the repository.
+    Project,
+    /// `orchestra/config.toml` in the person's configuration folder.
+    User,
+    /// Built in.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::Project => "project",
+            Self::User => "user",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// What is wrong with a layer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}. {remedy}")]
+pub struct ConfigFault {
+    /// Where: `FILE:LINE`, or the variable.
+    pub place: String,
+    /// What is wrong there.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+macro_rules! layer {
+    ($($(#[doc = $doc:literal])* $key:ident: $type:ty,)*) => {
+        /// The keys of one layer. What is not set is left to the layers below.
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        #[schemars(title = "Configuration of orchestra")]
+        pub struct Layer {
+            $($(#[doc = $doc])*
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub $key: Option<$type>,)*
+        }
+
+        impl Layer {
+            /// All keys, in the order in which they are shown.
+            pub const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+
+            /// Sets a key; false when there is none of that name.
+            fn set(&mut self, key: &str, values: &[toml::Value]) -> Result<bool, String> {
+                match key {
+                    $(stringify!($key) => self.$key = Some(first_that_fits(values)?),)*
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+
+            /// Fills what is not set from the layer below, and says which keys that were.
+            fn fill(&mut self, below: &Self) -> Vec<&'static str> {
+                let mut filled = Vec::new();
+                $(if self.$key.is_none() && below.$key.is_some() {
+                    self.$key.clone_from(&below.$key);
+                    filled.push(stringify!($key));
+                })*
+                filled
+            }
+
+            /// What each key is for, in a sentence.
+            fn purpose(key: &str) -> &'static str {
+                match key {
+                    $(stringify!($key) => concat!($($doc),*).trim_start(),)*
+                    _ => "",
+                }
+            }
+
+            /// The value of a key as JSON; null when it is not set.
+            fn value(&self, key: &str) -> serde_json::Value {
+                match key {
+                    $(stringify!($key) => serde_json::to_value(&self.$key).unwrap_or_default(),)*
+                    _ => serde_json::Value::Null,
+                }
+            }
+        }
+    };
+}
+
+layer! {
+    /// Instances at once.
+    max_workers: u32,
+    /// Time for one attempt at a task, in seconds.
+    timeout_seconds: u64,
+    /// Time for one run of the verify or set-up command, in seconds.
+    command_timeout_seconds: u64,
+    /// Claude Code's permission mode for instances.
+    permission_mode: String,
+    /// Command that proves a tree; run in each worktree and on the merged tree. Empty: none.
+    verify: String,
+    /// Command that makes a new worktree ready. Empty: none.
+    setup: String,
+    /// Model for tasks that name none. Empty: the client's own.
+    model: String,
+    /// Most money that one task may cost, in US dollars.
+    max_budget_usd: f64,
+    /// Attempts per task.
+    max_attempts: u32,
+    /// How often an instance is sent back for missing evidence.
+    gate_rounds: u32,
+    /// From how many percent of tasks done a run counts as a success.
+    success_percent: u8,
+    /// What is done with the results: automatic, review or none.
+    merge: MergeChoice,
+    /// What is tidied up at the end: never, success or all.
+    cleanup: CleanupWhen,
+    /// Folder for the worktrees; relative ones start at the repository.
+    worktree_dir: PathBuf,
+    /// Tools that instances may use without asking.
+    allowed_tools: Vec<String>,
+    /// Tools that instances may not use.
+    disallowed_tools: Vec<String>,
+    /// Who works on the tasks: claude or scripted.
+    agent: AgentKind,
+    /// The Claude Code program: a path, or a name that is looked up in PATH.
+    claude_program: PathBuf,
+}
+
+impl Layer {
+    /// Reads a configuration file; `name` is how faults call it.
+    ///
+    /// # Errors
+    /// The first fault, with its line: no TOML, an unknown key (the nearest known one is
+    /// named), a value that does not fit.
+    pub fn from_toml(text: &str, name: &str) -> Result<Self, ConfigFault> {
+        type Entries = BTreeMap<toml::Spanned<String>, toml::Spanned<toml::Value>>;
+        let place = |at: usize| format!("{name}:{}", line_of(text, at));
+        let entries: Entries = toml::from_str(text).map_err(|error| ConfigFault {
+            place: place(error.span().map_or(0, |span| span.start)),
+            problem: format!("this is not TOML: {}", error.message()),
+            remedy: "Write `key = value`, texts in quotation marks".to_owned(),
+        })?;
+        let mut layer = Self::default();
+        for (key, value) in entries {
+            let at = place(key.span().start);
+            layer.set_checked(key.get_ref(), &[value.into_inner()], at)?;
+        }
+        Ok(layer)
+    }
+
+    /// Reads the variables `ORCHESTRA_KEY` (in capitals). Others of that beginning are not
+    /// looked at, since other parts of the program use some.
+    ///
+    /// # Errors
+    /// The first value that does not fit.
+    pub fn from_env<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, ConfigFault> {
+        let mut layer = Self::default();
+        for key in Self::KEYS {
+            let variable = variable(key);
+            let Some(raw) = get(&variable) else { continue };
+            let mut values = vec![toml::Value::String(raw.to_owned())];
+            let typed: Result<BTreeMap<String, toml::Value>, _> =
+                toml::from_str(&format!("x={raw}"));
+            values.extend(typed.ok().and_then(|mut t| t.remove("x")));
+            let parts = raw.split(',').map(str::trim).filter(|p| !p.is_empty());
+            values.push(parts.map(str::to_owned).collect::<Vec<_>>().into());
+            layer.set_checked(key, &values, variable)?;
+        }
+        Ok(layer)
+    }
+
+    fn set_checked(
+        &mut self,
+        key: &str,
+        values: &[toml::Value],
+        place: String,
+    ) -> Result<(), ConfigFault> {
+        match self.set(key, values) {
+            Ok(true) => {}
+            Ok(false) => {
+                let remedy = match nearest(key, Self::KEYS.iter().copied()) {
+                    Some(near) => format!("Did you mean `{near}`?"),
+                    None => format!("Known keys: {}", Self::KEYS.join(", ")),
+                };
+                return Err(ConfigFault {
+                    place,
+                    problem: format!("there is no key `{}`", key.escape_debug()),
+                    remedy,
+                });
+            }
+            Err(problem) => {
+                return Err(ConfigFault {
+                    place,
+                    problem: format!("the value of `{key}` does not fit: {problem}"),
+                    remedy: Self::purpose(key).to_owned(),
+                });
+            }
+        }
+        self.check(place)
+    }
+
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// The first value out of its range.
+    pub fn check(&self, place: String) -> Result<(), ConfigFault> {
+        let tests = [
+            (
+                "max_workers",
+                self.max_workers.is_none_or(|n| (1..=1000).contains(&n)),
+                "from 1 to 1000",
+            ),
+            (
+                "timeout_seconds",
+                self.timeout_seconds.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
+                "command_timeout_seconds",
+                self.command_timeout_seconds.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
+                "max_attempts",
+                self.max_attempts.is_none_or(|n| (1..=100).contains(&n)),
+                "from 1 to 100",
+            ),
+            (
+                "gate_rounds",
+                self.gate_rounds.is_none_or(|n| n <= 100),
+                "at most 100",
+            ),
+            (
+                "success_percent",
+                self.success_percent.is_none_or(|n| (1..=100).contains(&n)),
+                "from 1 to 100",
+            ),
+            (
+                "max_budget_usd",
+                self.max_budget_usd.is_none_or(|x| x.is_finite() && x > 0.0),
+                "more than 0",
+            ),
+            (
+                "permission_mode",
+                self.permission_mode
+                    .as_ref()
+                    .is_none_or(|m| !m.is_empty() && m.chars().all(char::is_alphanumeric)),
+                "a word such as acceptEdits",
+            ),
+        ];
+        match tests.into_iter().find(|(_, good, _)| !good) {
+            None => Ok(()),
+            Some((key, _, range)) => Err(ConfigFault {
+                place,
+                problem: format!("the value of `{key}` is out of range"),
+                remedy: format!("It must be {range}"),
+            }),
+        }
+    }
+
+    /// The built-in values; what has none is not in here.
+    #[must_use]
+    pub fn defaults() -> Self {
+        let texts = |list: &[&str]| Some(list.iter().map(|t| (*t).to_owned()).collect());
+        Self {
+            max_workers: Some(5),
+            timeout_seconds: Some(3600),
+            command_timeout_seconds: Some(900),
+            permission_mode: Some("acceptEdits".to_owned()),
+            max_attempts: Some(3),
+            gate_rounds: Some(3),
+            success_percent: Some(80),
+            merge: Some(MergeChoice::Automatic),
+            cleanup: Some(CleanupWhen::Success),
+            allowed_tools: texts(&["Bash", "Edit", "Write", "Read", "Glob", "Grep"]),
+            disallowed_tools: texts(&["Bash(git push *)", "Bash(gh pr merge *)"]),
+            agent: Some(AgentKind::Claude),
+            claude_program: Some(PathBuf::from("claude")),
+            ..Self::default()
+        }
+    }
+}
+
+/// The variable that sets a key.
+#[must_use]
+pub fn variable(key: &str) -> String {
+    format!("ORCHESTRA_{}", key.to_ascii_uppercase())
+}
+
+fn first_that_fits<T: DeserializeOwned>(values: &[toml::Value]) -> Result<T, String> {
+    let mut problem = String::from("there is no value");
+    for value in values {
+        match value.clone().try_into() {
+            Ok(value) => return Ok(value),
+            Err(error) => problem = toml::de::Error::to_string(&error).trim().to_owned(),
+        }
+    }
+    Err(problem)
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at).unwrap_or_default();
+    1 + before.iter().filter(|b| **b == b'\n').count()
+}
+
+/// The layers of one command, each with what it says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Layers {
+    /// Flags of the command.
+    pub flags: Layer,
+    /// `ORCHESTRA_…` variables.
+    pub environment: Layer,
+    /// The project's file.
+    pub project: Layer,
+    /// The person's file.
+    pub user: Layer,
+}
+
+/// The values that count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// Instances at once.
+    pub max_workers: u32,
+    /// Time for one attempt, seconds.
+    pub timeout_seconds: u64,
+    /// Time for one run of a command, seconds.
+    pub command_timeout_seconds: u64,
+    /// Claude Code's permission mode.
+    pub permission_mode: String,
+    /// The verify command.
+    pub verify: Option<String>,
+    /// The set-up command.
+    pub setup: Option<String>,
+    /// The model.
+    pub model: Option<String>,
+    /// Budget of a task, US dollars.
+    pub max_budget_usd: Option<f64>,
+    /// Attempts per task.
+    pub max_attempts: u32,
+    /// How often an instance is sent back.
+    pub gate_rounds: u32,
+    /// From how many percent on a run is a success.
+    pub success_percent: u8,
+    /// What is done with the results.
+    pub merge: MergeChoice,
+    /// What is tidied up.
+    pub cleanup: CleanupWhen,
+    /// Folder for the worktrees as it was given; the default place when absent.
+    pub worktree_dir: Option<PathBuf>,
+    /// Tools allowed without asking.
+    pub allowed_tools: Vec<String>,
+    /// Tools denied.
+    pub disallowed_tools: Vec<String>,
+    /// Who works on the tasks.
+    pub agent: AgentKind,
+    /// The Claude Code program.
+    pub claude_program: PathBuf,
+    /// All keys with their values and where these come from, for showing.
+    pub rows: Vec<Row>,
+}
+
+/// One key, for showing.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// The key.
+    pub key: &'static str,
+    /// Its value; null when nothing sets it.
+    pub value: serde_json::Value,
+    /// Where the value comes from.
+    pub source: Source,
+    /// What it is for.
+    pub purpose: &'static str,
+}
+
+/// Puts the layers over each other: flags, environment, project, person, built-in values.
+#[must_use]
+pub fn resolve(layers: &Layers) -> Resolved {
+    let defaults = Layer::defaults();
+    let mut sources = BTreeMap::new();
+    let mut all = Layer::default();
+    for (layer, source) in [
+        (&layers.flags, Source::Flag),
+        (&layers.environment, Source::Environment),
+        (&layers.project, Source::Project),
+        (&layers.user, Source::User),
+        (&defaults, Source::Default),
+    ] {
+        for key in all.fill(layer) {
+            sources.insert(key, source);
+        }
+    }
+    let rows = Layer::KEYS
+        .iter()
+        .map(|key| Row {
+            key,
+            value: all.value(key),
+            source: sources.get(key).copied().unwrap_or(Source::Default),
+            purpose: Layer::purpose(key),
+        })
+        .collect();
+    let filled = |text: Option<String>| text.filter(|t| !t.trim().is_empty());
+    Resolved {
+        max_workers: all.max_workers.unwrap_or(1),
+        timeout_seconds: all.timeout_seconds.unwrap_or(3600),
+        command_timeout_seconds: all.command_timeout_seconds.unwrap_or(900),
+        permission_mode: all.permission_mode.unwrap_or_default(),
+        verify: filled(all.verify),
+        setup: filled(all.setup),
+        model: filled(all.model),
+        max_budget_usd: all.max_budget_usd,
+        max_attempts: all.max_attempts.unwrap_or(1),
+        gate_rounds: all.gate_rounds.unwrap_or(0),
+        success_percent: all.success_percent.unwrap_or(100),
+        merge: all.merge.unwrap_or(MergeChoice::Automatic),
+        cleanup: all.cleanup.unwrap_or(CleanupWhen::Success),
+        worktree_dir: all.worktree_dir.filter(|p| !p.as_os_str().is_empty()),
+        allowed_tools: all.allowed_tools.unwrap_or_default(),
+        disallowed_tools: all.disallowed_tools.unwrap_or_default(),
+        agent: all.agent.unwrap_or(AgentKind::Claude),
+        claude_program: all
+            .claude_program
+            .unwrap_or_else(|| PathBuf::from("claude")),
+        rows,
+    }
+}
+
+/// The JSON Schema of a configuration file.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(Layer).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearer_layer_wins_and_is_named() {
+        let layers = Layers {
+            flags: Layer {
+                max_workers: Some(2),
+                ..Layer::default()
+            },
+            environment: Layer::from_env(|name| match name {
+                "ORCHESTRA_MAX_WORKERS" => Some("3"),
+                "ORCHESTRA_MODEL" => Some("5"),
+                "ORCHESTRA_ALLOWED_TOOLS" => Some("Read, Edit"),
+                "ORCHESTRA_MERGE" => Some("review"),
+                _ => None,
+            })
+            .unwrap(),
+            project: Layer::from_toml("verify = \"make test\"\nmodel = \"big\"\n", "p").unwrap(),
+            user: Layer::from_toml("verify = \"true\"\nsuccess_percent = 90", "u").unwrap(),
+        };
+        let resolved = resolve(&layers);
+        assert_eq!(resolved.max_workers, 2);
+        assert_eq!(resolved.model.as_deref(), Some("5"));
+        assert_eq!(resolved.verify.as_deref(), Some("make test"));
+        assert_eq!(resolved.allowed_tools, ["Read", "Edit"]);
+        assert_eq!(resolved.merge, MergeChoice::Review);
+        assert_eq!(resolved.success_percent, 90);
+        assert_eq!(resolved.timeout_seconds, 3600);
+        let source = |key| resolved.rows.iter().find(|r| r.key == key).unwrap().source;
+        for (key, expected) in [
+            ("max_workers", Source::Flag),
+            ("model", Source::Environment),
+            ("verify", Source::Project),
+            ("success_percent", Source::User),
+            ("timeout_seconds", Source::Default),
+            ("setup", Source::Default),
+        ] {
+            assert_eq!(source(key), expected, "{key}");
+        }
+        assert!(resolved.rows.iter().all(|row| !row.purpose.is_empty()));
+    }
+
+    #[test]
+    fn an_empty_text_takes_a_value_away() {
+        let layers = Layers {
+            flags: Layer {
+                verify: Some(String::new()),
+                ..Layer::default()
+            },
+            project: Layer::from_toml("verify = 'make'", "p").unwrap(),
+            ..Layers::default()
+        };
+        assert_eq!(resolve(&layers).verify, None);
+    }
+
+    #[test]
+    fn faults_name_the_line_and_the_remedy() {
+        for (text, said) in [
+            (
+                "\nmax_worker = 3\n",
+                "c.toml:2: there is no key `max_worker`. Did you mean `max_workers`?",
+            ),
+            (
+                "a = 1",
+                "c.toml:1: there is no key `a`. Known keys: max_workers",
+            ),
+            (
+                "model = 'x'\nmax_workers = 0",
+                "c.toml:2: the value of `max_workers` is out of range. It must be from 1",
+            ),
+            (
+                "merge = 'yes'",
+                "c.toml:1: the value of `merge` does not fit: unknown variant `yes`",
+            ),
+            (
+                "verify = [1]",
+                "c.toml:1: the value of `verify` does not fit",
+            ),
+            ("x = \ny = 2", "c.toml:1: this is not TOML"),
+            ("model = \"\u{1b}[2J", "c.toml:1: this is not TOML"),
+        ] {
+            let fault = Layer::from_toml(text, "c.toml").unwrap_err().to_string();
+            assert!(fault.starts_with(said), "{text}: {fault}");
+        }
+        let fault = Layer::from_env(|n| (n == "ORCHESTRA_MAX_WORKERS").then_some("many"));
+        assert!(
+            fault
+                .unwrap_err()
+                .to_string()
+                .starts_with("ORCHESTRA_MAX_WORKERS: the value of")
+        );
+    }
+
+    #[test]
+    fn the_schema_knows_every_key() {
+        let schema = json_schema();
+        let properties = schema["properties"].as_object().unwrap();
+        assert_eq!(properties.len(), Layer::KEYS.len());
+        assert_eq!(schema["additionalProperties"], false);
+        for key in Layer::KEYS {
+            assert!(properties[*key]["description"].is_string(), "{key}");
+        }
+    }
+}

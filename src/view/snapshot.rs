@@ -1,0 +1,615 @@
+//! One look at one orchestration: everything that its files say, at one moment.
+//!
+//! [`Snapshot::load`] only reads. It never waits for a lock, sets nothing aside, and takes a
+//! half-made run for what it is: what is missing is `None`, what is damaged is named in
+//! [`Snapshot::problems`].
+
+use std::path::PathBuf;
+
+use crate::core::attempt::{AttemptEnd, SessionId};
+use crate::core::id::{OrchestrationId, TaskName};
+use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
+use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
+use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
+use crate::core::time::{Millis, Timestamp};
+use crate::format::plan_file;
+use crate::format::settings_file::SettingsFile;
+use crate::format::status_file::{InstanceStatus, StatusFile};
+use crate::store::journal::{self, Line};
+use crate::store::layout::RunDir;
+use crate::store::{atomic, lock};
+
+use super::clock;
+
+/// Why there is nothing to look at.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum SnapshotError {
+    #[error("there is no orchestration {id} in {}", folder.display())]
+    Missing {
+        id: OrchestrationId,
+        folder: PathBuf,
+    },
+}
+
+/// Where the run as a whole stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// There is a plan, but nothing was begun.
+    Planned,
+    /// The files do not say; [`Snapshot::problems`] tells why.
+    Unknown,
+    /// Tasks are worked on.
+    Running,
+    /// The results are being merged.
+    Integrating(MergeMode),
+    /// Ended.
+    Finished {
+        /// How.
+        verdict: Verdict,
+        /// Whether reports are written and the workspace is tidy.
+        closed: bool,
+    },
+}
+
+/// Why a run is an emergency.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EmergencyView {
+    /// Names of the tasks of critical priority.
+    pub critical: Vec<String>,
+    /// The words of the request that tell of an incident.
+    pub words: Vec<String>,
+}
+
+/// One task at that moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskView {
+    /// Its name.
+    pub name: TaskName,
+    /// What is to be done, as the plan says it.
+    pub description: Option<String>,
+    /// The subagent that does the work.
+    pub role: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The GitHub issue that it comes from.
+    pub issue_number: Option<u64>,
+    /// How long the plan says that it takes, in minutes.
+    pub estimated_minutes: Option<u32>,
+    /// How often it may be tried.
+    pub max_attempts: u32,
+    /// Positions of the tasks whose results it needs.
+    pub needs: Vec<usize>,
+    /// Positions of the tasks that only go before it, as they touch the same files.
+    pub after: Vec<usize>,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Whether it is held back on request.
+    pub held: bool,
+    /// Number of the last attempt; 0 before the first.
+    pub attempts: u32,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// The session of the last attempt.
+    pub session: Option<SessionId>,
+    /// Its branch and worktree.
+    pub place: Option<Place>,
+    /// Whether that worktree is there.
+    pub worktree_exists: bool,
+    /// When its first attempt started.
+    pub started_at: Option<Timestamp>,
+    /// When its last attempt started.
+    pub attempt_started_at: Option<Timestamp>,
+    /// When it came to its end; none while it has not.
+    pub ended_at: Option<Timestamp>,
+    /// How long its attempts took together, the present one so far included.
+    pub worked: Millis,
+    /// Whether a supervisor holds the instance's lock.
+    pub supervisor_alive: bool,
+    /// What the supervisor wrote last.
+    pub status: Option<StatusFile>,
+}
+
+/// The word for where a task stands; one per symbol of the line form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Word {
+    /// Other tasks must end first.
+    Waiting,
+    /// It may start as soon as there is room.
+    Ready,
+    /// It is tried again after a pause.
+    Retry,
+    /// Held back, or its instance stopped, on request.
+    Paused,
+    /// Its worktree or session is being made ready.
+    Starting,
+    /// An instance works on it.
+    Working,
+    /// Its instance waits for an answer.
+    Stuck,
+    /// Its supervisor is gone, and no conductor has seen to it yet.
+    Lost,
+    /// Done.
+    Done,
+    /// Done, and its pull request is open.
+    PrReady,
+    /// Given up.
+    Failed,
+    /// Not tried, as a task that it needs did not get done.
+    Skipped,
+    /// Taken out on request.
+    Cancelled,
+}
+
+impl Word {
+    /// In capitals, as the line form has it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Waiting => "WAITING",
+            Self::Ready => "READY",
+            Self::Retry => "RETRY",
+            Self::Paused => "PAUSED",
+            Self::Starting => "STARTING",
+            Self::Working => "WORKING",
+            Self::Stuck => "STUCK",
+            Self::Lost => "LOST",
+            Self::Done => "DONE",
+            Self::PrReady => "PR READY",
+            Self::Failed => "FAILED",
+            Self::Skipped => "SKIPPED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+impl TaskView {
+    /// Where it stands, in a word.
+    #[must_use]
+    pub fn word(&self) -> Word {
+        match &self.state {
+            TaskState::Waiting if self.held => Word::Paused,
+            TaskState::Waiting => Word::Waiting,
+            TaskState::Ready(_) if self.held => Word::Paused,
+            TaskState::Ready(_) if self.failures > 0 => Word::Retry,
+            TaskState::Ready(_) => Word::Ready,
+            TaskState::Undecided { .. } => Word::Retry,
+            TaskState::Active(active) => self.active_word(active),
+            TaskState::Done { .. } if self.pull_request().is_some() => Word::PrReady,
+            TaskState::Done { .. } => Word::Done,
+            TaskState::Failed { .. } => Word::Failed,
+            TaskState::Skipped { .. } => Word::Skipped,
+            TaskState::Cancelled => Word::Cancelled,
+        }
+    }
+
+    fn active_word(&self, active: &Active) -> Word {
+        if !active.running {
+            return Word::Starting;
+        }
+        if !self.supervisor_alive {
+            return Word::Lost;
+        }
+        match self.instance().map(|s| s.status) {
+            Some(InstanceStatus::Stuck) => Word::Stuck,
+            Some(InstanceStatus::Paused) => Word::Paused,
+            Some(InstanceStatus::Planning | InstanceStatus::Registered) => Word::Starting,
+            _ => Word::Working,
+        }
+    }
+
+    /// Whether an attempt is in work.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        matches!(self.state, TaskState::Active(_))
+    }
+
+    /// The status file, when it is about the present attempt.
+    #[must_use]
+    pub fn instance(&self) -> Option<&StatusFile> {
+        self.status
+            .as_ref()
+            .filter(|s| s.attempt == self.attempts || s.attempt == 0)
+    }
+
+    /// The address of its pull request.
+    #[must_use]
+    pub fn pull_request(&self) -> Option<&str> {
+        self.status.as_ref()?.pull_request_url.as_deref()
+    }
+
+    /// Measured progress in percent: 100 when done, what the instance's own list says while
+    /// it works, unknown otherwise.
+    #[must_use]
+    pub fn percent(&self) -> Option<u8> {
+        match &self.state {
+            TaskState::Done { .. } => Some(100),
+            TaskState::Active(_) => {
+                let progress = &self.instance()?.progress;
+                progress.percent.map(|p| p.min(100)).or_else(|| {
+                    let (done, total) = (progress.done?, progress.total?);
+                    let percent = u64::from(done) * 100 / u64::from(total.max(1));
+                    u8::try_from(percent.min(100)).ok()
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Since when it stands where it stands, as far as is known.
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        match self.word() {
+            Word::Stuck => {
+                let status = self.instance()?;
+                // A newer writer may say it; otherwise nothing was seen of it since then.
+                let told = status.rest.get("stuckSince").and_then(|v| v.as_str());
+                told.or(status.last_heartbeat.as_deref())
+                    .and_then(clock::parse)
+            }
+            _ if self.is_active() => self.attempt_started_at,
+            _ => self.ended_at,
+        }
+    }
+
+    /// Time since something was last seen of its instance.
+    #[must_use]
+    pub fn heartbeat_age(&self, now: Timestamp) -> Option<Millis> {
+        let at = self.instance()?.last_heartbeat.as_deref()?;
+        Some(now.since(clock::parse(at)?))
+    }
+
+    /// What it is, for a person: the issue's title, the description, or nothing beyond its name.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.status
+            .as_ref()
+            .and_then(|s| s.issue_title.as_deref())
+            .or(self.description.as_deref())
+    }
+}
+
+/// One look at one orchestration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The run.
+    pub id: OrchestrationId,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// When the look was taken.
+    pub taken_at: Timestamp,
+    /// How the run was configured when it began.
+    pub settings: Option<SettingsFile>,
+    /// What the person asked for.
+    pub request: Option<String>,
+    /// Why it is an emergency run, when it is one.
+    pub emergency: Option<EmergencyView>,
+    /// The tasks, in the order of the plan.
+    pub tasks: Vec<TaskView>,
+    /// Positions of the tasks by phase.
+    pub phases: Vec<Vec<usize>>,
+    /// Where the run stands.
+    pub standing: Standing,
+    /// Instances at once, as last changed.
+    pub workers: Option<u32>,
+    /// Whether nothing new starts, on request.
+    pub paused: bool,
+    /// Whether the run is ending on request.
+    pub cancelling: bool,
+    /// How the last integration ended.
+    pub integration: Option<IntegrationEnd>,
+    /// Whether a conductor holds the run's lock.
+    pub conductor_alive: bool,
+    /// When the run began.
+    pub begun_at: Option<Timestamp>,
+    /// When its verdict fell.
+    pub ended_at: Option<Timestamp>,
+    /// Records in the journal.
+    pub records: usize,
+    /// What could not be read, for people.
+    pub problems: Vec<String>,
+}
+
+impl Snapshot {
+    /// Takes a look at a run at the time `now`.
+    ///
+    /// # Errors
+    /// Only when there is no such run. Damage is reported in [`Snapshot::problems`].
+    pub fn load(run: &RunDir, now: Timestamp) -> Result<Self, SnapshotError> {
+        if !run.dir().is_dir() {
+            return Err(SnapshotError::Missing {
+                id: run.id().clone(),
+                folder: run.dir().parent().unwrap_or(run.dir()).to_owned(),
+            });
+        }
+        let mut problems = Vec::new();
+        let settings: Option<SettingsFile> = atomic::peek_json(&run.settings());
+        if settings.is_none() && run.settings().exists() {
+            problems.push(format!("{} is not readable", run.settings().display()));
+        }
+        let plan = read_plan(run, &mut problems);
+        let lines = journal::read(&run.journal()).unwrap_or_else(|error| {
+            problems.push(error.to_string());
+            Vec::new()
+        });
+        let request = std::fs::read_to_string(run.request())
+            .ok()
+            .or_else(|| plan.as_ref().and_then(|p| p.request().map(str::to_owned)));
+        let mut snapshot = Self {
+            id: run.id().clone(),
+            dir: run.dir().to_owned(),
+            taken_at: now,
+            settings,
+            request,
+            emergency: None,
+            tasks: Vec::new(),
+            phases: Vec::new(),
+            standing: Standing::Unknown,
+            workers: None,
+            paused: false,
+            cancelling: false,
+            integration: None,
+            conductor_alive: lock::is_held(&run.conductor_lock()),
+            begun_at: None,
+            ended_at: None,
+            records: 0,
+            problems,
+        };
+        if let Some(plan) = &plan {
+            snapshot.take_plan(plan);
+            snapshot.take_journal(&lines, plan);
+            for task in &mut snapshot.tasks {
+                task.status = atomic::peek_json(&run.status(&task.name));
+                task.supervisor_alive = lock::is_held(&run.lock(&task.name));
+                task.worktree_exists = task.place.as_ref().is_some_and(|p| p.worktree.is_dir());
+            }
+        } else if lines.is_empty() && snapshot.settings.is_none() {
+            snapshot.standing = Standing::Planned;
+        } else {
+            snapshot.take_times(&lines);
+            snapshot.standing = standing_without_plan(&lines);
+        }
+        Ok(snapshot)
+    }
+
+    /// Fills in what the plan says; every task waits.
+    fn take_plan(&mut self, plan: &ValidPlan) {
+        let max_attempts = self.settings.as_ref().map_or(1, |s| s.max_attempts);
+        let facts = TaskFacts::of(plan, max_attempts);
+        let positions =
+            |list: &[crate::core::graph::TaskIx]| list.iter().map(|i| i.index()).collect();
+        self.tasks = plan
+            .tasks()
+            .iter()
+            .zip(&facts)
+            .map(|(task, facts)| TaskView {
+                name: task.name.clone(),
+                description: task.description.clone(),
+                role: task.role().to_owned(),
+                priority: task.priority,
+                issue_number: task.issue_number,
+                estimated_minutes: task.estimated_minutes,
+                max_attempts: facts.max_attempts,
+                needs: positions(&facts.needs),
+                after: positions(&facts.after),
+                state: TaskState::Waiting,
+                held: false,
+                attempts: 0,
+                failures: 0,
+                session: None,
+                place: None,
+                worktree_exists: false,
+                started_at: None,
+                attempt_started_at: None,
+                ended_at: None,
+                worked: Millis(0),
+                supervisor_alive: false,
+                status: None,
+            })
+            .collect();
+        self.phases = plan.phases().iter().map(|p| positions(p)).collect();
+        self.emergency = plan.emergency().map(|e| EmergencyView {
+            critical: e
+                .critical
+                .iter()
+                .map(|ix| plan.name(*ix).to_string())
+                .collect(),
+            words: e.words.clone(),
+        });
+    }
+
+    /// Fills in what the journal says.
+    fn take_journal(&mut self, lines: &[Line], plan: &ValidPlan) {
+        self.take_times(lines);
+        let Some(settings) = &self.settings else {
+            self.standing = if lines.is_empty() {
+                Standing::Planned
+            } else {
+                Standing::Unknown
+            };
+            return;
+        };
+        let facts = TaskFacts::of(plan, settings.max_attempts);
+        let records = lines.iter().map(|l| &l.entry);
+        let state = State::replay(facts, settings.policy(), records);
+        self.take_state(&state);
+    }
+
+    /// Fills in a state; times come from [`Snapshot::take_times`].
+    pub(crate) fn take_state(&mut self, state: &State) {
+        for (task, ix) in self.tasks.iter_mut().zip(state.indexes()) {
+            let entry = state.task(ix);
+            task.state = entry.state.clone();
+            task.held = entry.held;
+            task.attempts = entry.attempts;
+            task.failures = entry.failures;
+            task.session = entry.session;
+            task.place = entry.place.clone();
+            if !entry.state.is_settled() {
+                task.ended_at = None;
+            }
+        }
+        self.workers = Some(state.workers());
+        self.paused = state.is_paused();
+        self.cancelling = state.is_cancelling();
+        self.integration = state.integration().cloned();
+        self.standing = match state.phase() {
+            Phase::Running => Standing::Running,
+            Phase::Integrating(mode) => Standing::Integrating(*mode),
+            Phase::Finished { verdict, closed } => Standing::Finished {
+                verdict: *verdict,
+                closed: *closed,
+            },
+        };
+        if !matches!(self.standing, Standing::Finished { .. }) {
+            self.ended_at = None;
+        }
+    }
+
+    /// Fills in when what happened.
+    pub(crate) fn take_times(&mut self, lines: &[Line]) {
+        self.records = lines.len();
+        self.begun_at = lines.first().map(|l| l.at);
+        let now = self.taken_at;
+        for Line { at, entry, .. } in lines {
+            match entry {
+                Record::AttemptStarted { task, .. } => {
+                    if let Some(task) = self.task_mut(task) {
+                        task.started_at.get_or_insert(*at);
+                        task.attempt_started_at = Some(*at);
+                        task.ended_at = None;
+                    }
+                }
+                Record::AttemptEnded { task, end, .. } => {
+                    if let Some(task) = self.task_mut(task) {
+                        if let Some(start) = task.attempt_started_at.take() {
+                            task.worked.0 += at.since(start).0;
+                        }
+                        if matches!(end, AttemptEnd::Complete { .. } | AttemptEnd::Cancelled) {
+                            task.ended_at = Some(*at);
+                        }
+                    }
+                }
+                Record::TaskFailed { task, .. }
+                | Record::TaskSkipped { task, .. }
+                | Record::TaskCancelled { task } => {
+                    if let Some(task) = self.task_mut(task) {
+                        task.ended_at = Some(*at);
+                    }
+                }
+                Record::Finished { .. } => self.ended_at = Some(*at),
+                _ => {}
+            }
+        }
+        for task in &mut self.tasks {
+            if let Some(start) = task.attempt_started_at {
+                task.worked.0 += now.since(start).0;
+            }
+        }
+    }
+
+    fn task_mut(&mut self, name: &TaskName) -> Option<&mut TaskView> {
+        self.tasks.iter_mut().find(|t| t.name == *name)
+    }
+
+    /// The task of that name; case is ignored.
+    #[must_use]
+    pub fn task(&self, name: &TaskName) -> Option<&TaskView> {
+        self.tasks.iter().find(|t| t.name.folded() == name.folded())
+    }
+
+    /// Whether something is still to happen: it was begun and is not closed.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(
+            self.standing,
+            Standing::Running | Standing::Integrating(_) | Standing::Finished { closed: false, .. }
+        )
+    }
+
+    /// The verdict, once there is one.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        match self.standing {
+            Standing::Finished { verdict, .. } => Some(verdict),
+            _ => None,
+        }
+    }
+
+    /// Time from the beginning to the end, or to now.
+    #[must_use]
+    pub fn elapsed(&self) -> Option<Millis> {
+        Some(self.ended_at.unwrap_or(self.taken_at).since(self.begun_at?))
+    }
+
+    /// How many tasks are done.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        let is_done = |t: &&TaskView| matches!(t.state, TaskState::Done { .. });
+        self.tasks.iter().filter(is_done).count()
+    }
+
+    /// The tasks with an attempt in work.
+    pub fn active(&self) -> impl Iterator<Item = &TaskView> {
+        self.tasks.iter().filter(|t| t.is_active())
+    }
+
+    /// How many tasks of the plan stand at one of these words.
+    #[must_use]
+    pub fn count(&self, words: &[Word]) -> usize {
+        self.tasks
+            .iter()
+            .filter(|t| words.contains(&t.word()))
+            .count()
+    }
+}
+
+/// What the stored plan says. It was validated when it was stored; limits on its size are
+/// not the looker's business.
+fn read_plan(run: &RunDir, problems: &mut Vec<String>) -> Option<ValidPlan> {
+    let path = run.plan();
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            problems.push(format!("cannot read {}: {error}", path.display()));
+            return None;
+        }
+    };
+    let limits = Limits {
+        max_input_bytes: usize::MAX,
+        max_tasks: usize::MAX,
+        max_text_bytes: usize::MAX,
+        overlap: OverlapPolicy::Sequence,
+        ..Limits::default()
+    };
+    match plan_file::parse(&bytes, &limits) {
+        Ok(parsed) => Some(parsed.plan),
+        Err(faults) => {
+            problems.push(format!("{}: {faults}", path.display()));
+            None
+        }
+    }
+}
+
+/// Whether a run whose plan cannot be read has ended is still told by its journal.
+fn standing_without_plan(lines: &[Line]) -> Standing {
+    let mut standing = Standing::Unknown;
+    for line in lines {
+        match &line.entry {
+            Record::Finished { verdict } => {
+                standing = Standing::Finished {
+                    verdict: *verdict,
+                    closed: false,
+                };
+            }
+            Record::Closed => {
+                if let Standing::Finished { closed, .. } = &mut standing {
+                    *closed = true;
+                }
+            }
+            Record::TaskRevived { .. } => standing = Standing::Unknown,
+            _ => {}
+        }
+    }
+    standing
+}
