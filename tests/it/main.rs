@@ -9,4 +9,5 @@
 )]
 
 mod architecture;
+mod dependencies;
 mod supervise;
