@@ -10,4 +10,6 @@
 
 mod architecture;
 mod dependencies;
+mod harness;
 mod supervise;
+mod whole_run;
