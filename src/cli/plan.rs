@@ -58,7 +58,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
                 .unwrap_or_else(|| create::new_id(cx.now()));
             let run = create::open_workspace(repo, &id, obtained.request.as_deref())
                 .map_err(|e| refused(e.into()))?;
-            create::store_plan(&run, plan).map_err(refused)?;
+            // A prepared orchestration has its plan stored by whoever made it.
+            if !run.plan().exists() {
+                create::store_plan(&run, plan).map_err(refused)?;
+            }
             Some(run)
         }
         _ => None,
@@ -86,15 +89,12 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     };
     let mut text = plan_view::render(plan, &obtained.parsed.notes, &options);
     if let Some(run) = &stored {
-        let path = run.plan();
-        let shown = root
-            .and_then(|r| path.strip_prefix(r).ok())
-            .unwrap_or(&path);
-        text.push_str(&format!(
-            "\nStored as {}. Carry it out with:\n  orchestra run --tasks {}\n",
-            run.id(),
-            shown.display()
-        ));
+        let id = run.id();
+        text.push_str(&if run.settings().exists() {
+            format!("\n{id} was started already: orchestra status --orchestration {id}\n")
+        } else {
+            format!("\nStored as {id}. Start it with:\n  orchestra run --orchestration {id}\n")
+        });
     }
     cx.print(&text)?;
     Ok(Exit::Success)

@@ -15,6 +15,7 @@
 mod support;
 
 mod model_server_itself;
+mod run;
 
 use std::time::Duration;
 
