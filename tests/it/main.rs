@@ -9,4 +9,6 @@
 )]
 
 mod architecture;
+#[path = "../support/instance.rs"]
+mod instance;
 mod supervise;

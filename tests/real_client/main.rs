@@ -14,7 +14,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/instance.rs"]
+mod instance;
 mod model_server_itself;
+mod supervised;
 
 use std::time::Duration;
 
