@@ -457,6 +457,25 @@ fn files_that_cannot_be_written_do_not_cost_the_work() {
 }
 
 #[test]
+fn unreadable_state_is_set_aside_and_newer_state_is_left_alone() {
+    let mut room = Room::new(&json!([write("a", "x"), {"commit": "a"}]));
+    let status = room.run.status(&room.task);
+    fs::write(&status, "{\"half\":").unwrap();
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let aside = status.with_file_name("instance-work.status.json.unreadable-1");
+    assert_eq!(fs::read_to_string(aside).unwrap(), "{\"half\":");
+    let newer = "{\"schemaVersion\":99}";
+    fs::write(&status, newer).unwrap();
+    room.next_attempt(StartMode::Fresh);
+    let said = room.start().wait();
+    assert!(
+        said.starts_with("refused: ") && said.contains("newer"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&status).unwrap(), newer);
+}
+
+#[test]
 fn an_idle_supervisor_is_small_and_quiet() {
     let room = Room::new(&json!([write("a", "x"), {"sleep_ms": 600_000}]));
     let supervisor = room.start();
