@@ -109,6 +109,10 @@ impl RunDir {
         start_lock => "start.lock";
         /// Held while a request is analysed.
         analysis_lock => "analysis.lock";
+        /// Why the last analysis gave no plan.
+        analysis_error => "analysis.error";
+        /// What a background analysis printed, if it ever had to.
+        analysis_stderr => "analysis.stderr";
         /// Held by the conductor.
         conductor_lock => "conductor.lock";
         /// What the conductor printed, if it ever had to.

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod dependencies;
 #[path = "../support/instance.rs"]
 mod instance;
 mod supervise;
