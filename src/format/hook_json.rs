@@ -356,15 +356,32 @@ mod tests {
             ("{}", "`user_request` is missing"),
             (r#"{"user_request":"x"}"#, "`orchestration_id` is missing"),
             (r#"{"user_request":null,"orchestration_id":"a"}"#, "missing"),
-            (r#"{"user_request":7,"orchestration_id":"a"}"#, "is a number"),
+            (
+                r#"{"user_request":7,"orchestration_id":"a"}"#,
+                "is a number",
+            ),
             (r#"{"user_request":"x","orchestration_id":{}}"#, "an object"),
             (r#"{"user_request":" ","orchestration_id":"a"}"#, "empty"),
-            (r#"{"user_request":"x","orchestration_id":"../x"}"#, "usable"),
-            (r#"{"user_request":"x","orchestration_id":"/etc"}"#, "usable"),
-            (r#"{"user_request":"x","orchestration_id":"a\u0000b"}"#, "control"),
-            (r#"{"user_request":"a\u0000","orchestration_id":"a"}"#, "NUL"),
+            (
+                r#"{"user_request":"x","orchestration_id":"../x"}"#,
+                "usable",
+            ),
+            (
+                r#"{"user_request":"x","orchestration_id":"/etc"}"#,
+                "usable",
+            ),
+            (
+                r#"{"user_request":"x","orchestration_id":"a\u0000b"}"#,
+                "control",
+            ),
+            (
+                r#"{"user_request":"a\u0000","orchestration_id":"a"}"#,
+                "NUL",
+            ),
         ] {
-            let said_now = parse::<StartDocument>(text.as_bytes()).unwrap_err().to_string();
+            let said_now = parse::<StartDocument>(text.as_bytes())
+                .unwrap_err()
+                .to_string();
             assert!(said_now.contains(said), "{text}: {said_now}");
             assert!(!said_now.contains('\n'), "{said_now}");
         }
@@ -394,10 +411,21 @@ mod tests {
 
     #[test]
     fn failure_is_heard() {
-        for bad in [json!("failed"), json!(false), json!({"status": "error: x"}), json!({"success": false})] {
+        for bad in [
+            json!("failed"),
+            json!(false),
+            json!({"status": "error: x"}),
+            json!({"success": false}),
+        ] {
             assert!(tells_failure(&bad), "{bad}");
         }
-        for good in [json!("success"), json!(true), json!({}), json!("All tests pass"), json!({"status": "done"})] {
+        for good in [
+            json!("success"),
+            json!(true),
+            json!({}),
+            json!("All tests pass"),
+            json!({"status": "done"}),
+        ] {
             assert!(!tells_failure(&good), "{good}");
         }
     }

@@ -85,19 +85,39 @@ fn decide(command: &str, arguments: &[&Word], here: &Here<'_>) -> Option<String>
         "stash" if !matches!(text(0), Some("list" | "show")) => no(
             "all worktrees share one stash. Commit what you want to keep on your branch instead.",
         ),
-        "worktree" if text(0) != Some("list") => {
-            no("worktrees are made and removed for you.")
-        }
+        "worktree" if text(0) != Some("list") => no("worktrees are made and removed for you."),
         "switch" => no("stay on your branch; your work is looked for there."),
-        "checkout" if leaves_the_branch(arguments, here) => no(
-            "stay on your branch; your work is looked for there. \
-             For files, write `git checkout REVISION -- FILE` or `git restore FILE`.",
-        ),
+        "checkout" if leaves_the_branch(arguments, here) => {
+            no("stay on your branch; your work is looked for there. \
+             For files, write `git checkout REVISION -- FILE` or `git restore FILE`.")
+        }
         "branch"
             if has(&[
-                "-d", "-D", "-m", "-M", "-f", "-c", "-C", "--delete", "--move", "--force", "--copy",
-                "-u", "--unset-upstream", "--edit-description",
-            ]) || (plain().next().is_some() && !has(&["--list", "-l", "--contains", "--merged", "--no-merged", "--points-at", "--format", "--sort"])) =>
+                "-d",
+                "-D",
+                "-m",
+                "-M",
+                "-f",
+                "-c",
+                "-C",
+                "--delete",
+                "--move",
+                "--force",
+                "--copy",
+                "-u",
+                "--unset-upstream",
+                "--edit-description",
+            ]) || (plain().next().is_some()
+                && !has(&[
+                    "--list",
+                    "-l",
+                    "--contains",
+                    "--merged",
+                    "--no-merged",
+                    "--points-at",
+                    "--format",
+                    "--sort",
+                ])) =>
         {
             no("branches are shared with the person and with the other tasks.")
         }
@@ -111,26 +131,48 @@ fn decide(command: &str, arguments: &[&Word], here: &Here<'_>) -> Option<String>
             no("it changes what all worktrees share.")
         }
         "remote"
-            if !matches!(text(0), None | Some("-v" | "--verbose" | "show" | "get-url")) =>
+            if !matches!(
+                text(0),
+                None | Some("-v" | "--verbose" | "show" | "get-url")
+            ) =>
         {
             no("remotes are shared with the person.")
         }
-        "config" if changes_config(arguments) => no(
-            "the configuration is shared with the person. \
-             For one command, write `git -c NAME=VALUE …`.",
-        ),
+        "config" if changes_config(arguments) => {
+            no("the configuration is shared with the person. \
+             For one command, write `git -c NAME=VALUE …`.")
+        }
         _ => None,
     }
 }
 
 fn changes_config(arguments: &[&Word]) -> bool {
     const READ: &[&str] = &[
-        "--get", "--get-all", "--get-regexp", "--get-urlmatch", "--list", "-l", "get", "list",
-        "--get-color", "--get-colorbool",
+        "--get",
+        "--get-all",
+        "--get-regexp",
+        "--get-urlmatch",
+        "--list",
+        "-l",
+        "get",
+        "list",
+        "--get-color",
+        "--get-colorbool",
     ];
     const CHANGE: &[&str] = &[
-        "--add", "--unset", "--unset-all", "--replace-all", "--edit", "-e", "--rename-section",
-        "--remove-section", "set", "unset", "edit", "rename-section", "remove-section",
+        "--add",
+        "--unset",
+        "--unset-all",
+        "--replace-all",
+        "--edit",
+        "-e",
+        "--rename-section",
+        "--remove-section",
+        "set",
+        "unset",
+        "edit",
+        "rename-section",
+        "remove-section",
     ];
     let any = |words: &[&str]| arguments.iter().any(|w| words.contains(&w.text.as_str()));
     if any(CHANGE) {
@@ -150,10 +192,18 @@ fn leaves_the_branch(arguments: &[&Word], here: &Here<'_>) -> bool {
     if is(&["-b", "-B", "--orphan", "--detach", "-d", "-t", "--track"]) {
         return true;
     }
-    if is(&["--", "-p", "--patch", "--ours", "--theirs", "-m", "--merge", "--conflict"])
-        || arguments
-            .iter()
-            .any(|w| w.text.starts_with("--pathspec-from-file"))
+    if is(&[
+        "--",
+        "-p",
+        "--patch",
+        "--ours",
+        "--theirs",
+        "-m",
+        "--merge",
+        "--conflict",
+    ]) || arguments
+        .iter()
+        .any(|w| w.text.starts_with("--pathspec-from-file"))
     {
         return false;
     }
@@ -165,7 +215,9 @@ fn leaves_the_branch(arguments: &[&Word], here: &Here<'_>) -> bool {
         [] => false,
         // One word is a branch, unless it is a file: git refuses what could be both.
         [one] => {
-            one.text == "-" || one.text == "@" || !here.resolve(one).is_some_and(|real| real.exists())
+            one.text == "-"
+                || one.text == "@"
+                || !here.resolve(one).is_some_and(|real| real.exists())
         }
         _ => false,
     }

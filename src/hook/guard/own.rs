@@ -110,7 +110,12 @@ const RULES: &[Rule] = &[
     ),
     acting("merge", &["review", "manual"], &[ID, JSON], &[]),
     acting("cleanup", &["success"], &[ID, JSON, DRY], &[]),
-    acting("cleanup", &["failed", "all"], &[ID, JSON, DRY], &["--dry-run"]),
+    acting(
+        "cleanup",
+        &["failed", "all"],
+        &[ID, JSON, DRY],
+        &["--dry-run"],
+    ),
     Rule {
         task: true,
         ..acting("control", &["pause", "resume", "retry"], &[ID, JSON], &[])

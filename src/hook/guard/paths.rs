@@ -73,7 +73,9 @@ impl Bounds {
     /// The first place for temporary files.
     #[must_use]
     pub fn scratch(&self) -> &Path {
-        self.scratch.first().map_or(Path::new("/tmp"), PathBuf::as_path)
+        self.scratch
+            .first()
+            .map_or(Path::new("/tmp"), PathBuf::as_path)
     }
 
     /// Where a path leads that a tool or a shell word names: relative to `cwd`, `~` and links

@@ -169,10 +169,9 @@ impl Reader<'_> {
                         continue;
                     }
                     // `2>`: the number belongs to the redirection.
-                    let number = open
-                        .word
-                        .as_ref()
-                        .is_some_and(|w| !w.text.is_empty() && w.text.bytes().all(|b| b.is_ascii_digit()));
+                    let number = open.word.as_ref().is_some_and(|w| {
+                        !w.text.is_empty() && w.text.bytes().all(|b| b.is_ascii_digit())
+                    });
                     if number {
                         open.word = None;
                     }
@@ -224,9 +223,7 @@ impl Reader<'_> {
             Some('&') => {
                 self.at += 1;
                 // `>&2` copies a descriptor, `>&file` writes.
-                let descriptor = self
-                    .peek()
-                    .is_some_and(|c| c.is_ascii_digit() || c == '-');
+                let descriptor = self.peek().is_some_and(|c| c.is_ascii_digit() || c == '-');
                 if descriptor {
                     open.next = Next::ReadSource;
                     return;
@@ -466,10 +463,9 @@ impl Simple {
         let name = self.words.first()?.text.rsplit('/').next()?;
         match name {
             "sh" | "bash" | "dash" | "zsh" | "ksh" => {
-                let flag = self
-                    .words
-                    .iter()
-                    .position(|w| w.text.starts_with('-') && !w.text.starts_with("--") && w.text.contains('c'))?;
+                let flag = self.words.iter().position(|w| {
+                    w.text.starts_with('-') && !w.text.starts_with("--") && w.text.contains('c')
+                })?;
                 Some(self.words.get(flag + 1)?.text.clone())
             }
             "eval" => Some(
@@ -518,7 +514,10 @@ mod tests {
         for (line, seen) in [
             ("git push", "git|push"),
             ("  git   'pu'\"sh\" ", "git|push"),
-            ("a && b || c; d & e | f\ng", "a ;; b ;; c ;; d ;; e ;; f ;; g"),
+            (
+                "a && b || c; d & e | f\ng",
+                "a ;; b ;; c ;; d ;; e ;; f ;; g",
+            ),
             ("(a; b) && { c; }", "a ;; b ;; c"),
             ("echo $(git push) x", "git|push ;; echo|$~|x"),
             ("echo \"a $(b `c`) d\"", "c ;; b|~ ;; echo|a $ d~"),
@@ -527,7 +526,10 @@ mod tests {
             ("for f in x; do git push; done", "f|in|x ;; git|push"),
             ("A=1 B='x y' git push", "A:=1|B:=x y|git|push"),
             ("a > out 2>&1 >> more 2>err", "a|>out|>more|>err"),
-            ("a &> all; b >| forced; c <> both", "a|>all ;; b|>forced ;; c|>both"),
+            (
+                "a &> all; b >| forced; c <> both",
+                "a|>all ;; b|>forced ;; c|>both",
+            ),
             ("a <in >&2", "a"),
             ("a >&file", "a|>file"),
             ("cat <<'X' > out\ngit push\nX\nb", "cat|>out ;; b"),

@@ -266,8 +266,14 @@ impl World {
     fn command(&self, command: &str) -> Verdict {
         let command = command
             .replace("MAIN", &self.root.join("main").display().to_string())
-            .replace("OTHER", &self.root.join("trees/other").display().to_string());
-        in_instance(&self.event("Bash", json!({ "command": command })), &self.bounds)
+            .replace(
+                "OTHER",
+                &self.root.join("trees/other").display().to_string(),
+            );
+        in_instance(
+            &self.event("Bash", json!({ "command": command })),
+            &self.bounds,
+        )
     }
 }
 
@@ -293,11 +299,20 @@ fn file_tools_stay_in_the_worktree() {
         ("NotebookEdit", "file_path", "n.ipynb", false),
     ] {
         let verdict = in_instance(&world.event(tool, json!({ field: path })), &world.bounds);
-        assert_eq!(verdict == Verdict::NoOpinion, good, "{tool} {path}: {verdict:?}");
+        assert_eq!(
+            verdict == Verdict::NoOpinion,
+            good,
+            "{tool} {path}: {verdict:?}"
+        );
     }
     // The reason names the file that was meant.
-    let verdict = in_instance(&world.event("Write", json!({ "file_path": main })), &world.bounds);
-    let Verdict::Deny(why) = verdict else { panic!("denied") };
+    let verdict = in_instance(
+        &world.event("Write", json!({ "file_path": main })),
+        &world.bounds,
+    );
+    let Verdict::Deny(why) = verdict else {
+        panic!("denied")
+    };
     let mine = world.root.join("trees/mine/src/a.rs");
     assert!(why.contains(&mine.display().to_string()), "{why}");
     // Tools that change nothing, and tools that nobody knows.
@@ -306,7 +321,10 @@ fn file_tools_stay_in_the_worktree() {
         assert_eq!(in_instance(&event, &world.bounds), Verdict::NoOpinion);
     }
     let strange = world.event("Write", json!({ "file_path": 7 }));
-    assert!(matches!(in_instance(&strange, &world.bounds), Verdict::Deny(_)));
+    assert!(matches!(
+        in_instance(&strange, &world.bounds),
+        Verdict::Deny(_)
+    ));
 }
 
 #[test]
@@ -421,7 +439,10 @@ fn shell_commands_that_reach_outside_do_not() {
         "cd ..; rm -rf other",
     ] {
         let verdict = world.command(command);
-        assert!(matches!(verdict, Verdict::Deny(_)), "{command}: {verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Deny(_)),
+            "{command}: {verdict:?}"
+        );
     }
 }
 

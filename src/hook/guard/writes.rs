@@ -98,7 +98,11 @@ impl<'a> Here<'a> {
                 return Some(self.say("writing to", "the folder that --target-directory names"));
             }
             named.last().copied().into_iter().collect()
-        } else if matches!(name, "sed" | "perl") && rest.iter().any(|w| w.text.starts_with("-i") || w.text.starts_with("-pi")) {
+        } else if matches!(name, "sed" | "perl")
+            && rest
+                .iter()
+                .any(|w| w.text.starts_with("-i") || w.text.starts_with("-pi"))
+        {
             named
         } else if name == "dd" {
             let out = rest.iter().find_map(|w| w.text.strip_prefix("of="))?;
@@ -124,7 +128,10 @@ impl<'a> Here<'a> {
         } else {
             None
         };
-        if real.as_ref().is_some_and(|real| self.bounds.is_foreign(real)) {
+        if real
+            .as_ref()
+            .is_some_and(|real| self.bounds.is_foreign(real))
+        {
             return Some(self.say("going to", &target.text));
         }
         self.cwd = real;
