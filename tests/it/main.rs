@@ -11,6 +11,7 @@
 mod architecture;
 mod dependencies;
 mod harness;
+mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod supervise;
