@@ -157,6 +157,16 @@ fn conductor_session(script: Script) -> Script {
 
 #[test]
 fn from_a_sentence_to_merged_results() {
+    sentence_to_results("default");
+}
+
+/// Interactive sessions are in this mode by default; what no hook allows is denied in it here.
+#[test]
+fn from_a_sentence_to_merged_results_in_auto_mode() {
+    sentence_to_results("auto");
+}
+
+fn sentence_to_results(mode: &str) {
     let home = Home::new();
     let repository = home.repository("repo");
     let request = "Create \"frontend\", build back`end`, set $(up) it's <db>";
@@ -170,6 +180,7 @@ fn from_a_sentence_to_merged_results() {
     );
     let server = ModelServer::start(script);
     let output = session(&home, &server, &repository)
+        .args(["--permission-mode", mode])
         .args(["-p", &format!("/parallel-dev \"{request}\"")])
         .output()
         .expect("run the client");
@@ -494,4 +505,119 @@ fn installing_twice_works_and_uninstalling_leaves_nothing() {
     assert!(!output.status.success());
     assert!(said(&output).contains("is not this program's"), "{}", said(&output));
     assert!(!data.exists());
+}
+
+/// An instance that reaches outside its worktree is told so, and does its work inside.
+#[test]
+fn an_instance_stays_in_its_worktree() {
+    let home = Home::new();
+    let repository = home.repository("repo");
+    let main = repository.display().to_string();
+    let script = Script::new().worker("Your task: inside\n", |w| {
+        w.write(&format!("{main}/outside.txt"), "x")
+            .tool("Write", json!({"file_path": "{cwd}/../other/x.txt", "content": "x"}))
+            .bash(&format!("echo x > {main}/outside.txt"))
+            .bash(&format!("cd {main} && git commit --allow-empty -qm x"))
+            .bash("git push origin HEAD")
+            .bash("git stash")
+            .write("inside.txt", "inside\n")
+            .commit("add inside")
+            .say("Done.")
+            .forever()
+    });
+    let server = ModelServer::start(script);
+    let tasks = home.beside("tasks.json");
+    fs::write(&tasks, r#"{"tasks":[{"name":"inside","prompt":"Write inside.txt"}]}"#).unwrap();
+    let output = program_command(PROGRAMS[0].1, &home, &server)
+        .args(["run", "--tasks"])
+        .arg(&tasks)
+        .current_dir(&repository)
+        .output()
+        .expect("run the program");
+    assert!(output.status.success(), "{}", said(&output));
+    let results = server
+        .requests_where(|r| r.mentions("Your task: inside\n"))
+        .last()
+        .expect("the instance asked")
+        .tool_results();
+    for (at, words) in [
+        // The permission rules are asked before the guard.
+        (0, "denied"),
+        (1, "in another task's worktree"),
+        (2, "outside your worktree"),
+        (3, "outside your worktree"),
+        (4, "`git push` is not for an instance"),
+        (5, "`git stash` is not for an instance"),
+    ] {
+        assert!(results[at].is_error, "{at}: {}", results[at].text);
+        assert!(results[at].text.contains(words), "{at}: {}", results[at].text);
+    }
+    assert!(!repository.join("outside.txt").exists());
+    assert_eq!(home.git(&repository, &["show", "main:inside.txt"]), "inside");
+    server.assert_all_expected();
+}
+
+/// The requests of daily life, from the sentence to the phases in which they run.
+#[test]
+fn requests_become_plans() {
+    let home = Home::new();
+    let repository = home.repository("repo");
+    type Graph = &'static [(&'static str, &'static [&'static str])];
+    let cases: [(&str, Graph, &[usize]); 4] = [
+        (
+            "Create frontend, build backend, setup database",
+            &[("frontend", &[]), ("backend", &[]), ("database", &[])],
+            &[3],
+        ),
+        (
+            "Implement user management, add authentication, create user dashboard, update docs",
+            &[
+                ("user-management", &[]),
+                ("authentication", &[]),
+                ("user-dashboard", &["user-management", "authentication"]),
+                ("docs", &["user-management", "authentication", "user-dashboard"]),
+            ],
+            &[2, 1, 1],
+        ),
+        (
+            "Fix critical payment bug, add user profiles, optimize performance, update API docs",
+            &[
+                ("fix-payment", &[]),
+                ("user-profiles", &[]),
+                ("performance", &[]),
+                ("api-docs", &["user-profiles"]),
+            ],
+            &[3, 1],
+        ),
+        (
+            "Finalize features, run comprehensive tests, update documentation, prepare deployment",
+            &[
+                ("finalize", &[]),
+                ("tests", &["finalize"]),
+                ("documentation", &["tests"]),
+                ("deployment", &["documentation"]),
+            ],
+            &[1, 1, 1, 1],
+        ),
+    ];
+    for (request, graph, phases) in cases {
+        let server = ModelServer::start(analyzer(Script::new(), plan(graph)));
+        let output = program_command(PROGRAMS[0].1, &home, &server)
+            .args(["plan", request, "--json", "--dry-run"])
+            .current_dir(&repository)
+            .output()
+            .expect("run the program");
+        assert!(output.status.success(), "{}", said(&output));
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let sizes: Vec<usize> = answer["phases"]
+            .as_array()
+            .expect("phases")
+            .iter()
+            .map(|phase| phase.as_array().expect("a phase").len())
+            .collect();
+        assert_eq!(sizes, phases, "{request}");
+        assert_eq!(answer["plan"]["request"], request);
+        assert!(server.requests()[0].first_user_text().contains(request));
+        server.assert_all_expected();
+    }
 }
