@@ -56,6 +56,16 @@
 //! (silent mid-content), `"no_stop": true` (stream ends without its end). In
 //! texts and input, `{cwd}` is the client's working directory and
 //! `{last_result}` the text of the latest tool result.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    unreachable_pub,
+    dead_code,
+    reason = "a tool for people, on top of the test support"
+)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let repo = cx.repository()?;
     let run = Layout::new(repo.root()).run(&id);
     let context = conduct::load(&run, &cx.own_exe()?, cx.environment());
-    let ended = context.and_then(|context| conduct::conduct(context, || announce_ready(cx.out)));
+    let ended = context.and_then(|context| conduct::conduct(&context, || announce_ready(cx.out)));
     match ended {
         Ok(()) => Ok(Exit::Success),
         Err(ConductError::Held(id)) => {

@@ -10,12 +10,11 @@ use crate::store::layout::RunDir;
 /// at once: a conductor that finds the lock held ends at once.
 ///
 /// # Errors
-/// When this program cannot be found or the repository cannot be used.
+/// When this program cannot be found.
 pub fn ensure(run: &RunDir, cx: &Context<'_>) -> Result<Ensured, Failure> {
-    let repo = cx.repository()?;
     Ok(ensure::ensure(
         run,
-        repo.root(),
+        run.main_checkout(),
         &cx.own_exe()?,
         &cx.environment(),
     ))
@@ -26,10 +25,26 @@ pub fn ensure(run: &RunDir, cx: &Context<'_>) -> Result<Ensured, Failure> {
 /// # Errors
 /// When the inbox cannot be written, or no conductor can be started.
 pub fn ask(run: &RunDir, request: Request, cx: &Context<'_>) -> Result<(), Failure> {
-    let repo = cx.repository()?;
-    ensure::ask(run, request, repo.root(), &cx.own_exe()?, &cx.environment()).map_err(|why| {
+    let root = run.main_checkout();
+    ensure::ask(run, request, root, &cx.own_exe()?, &cx.environment()).map_err(|why| {
         Failure::internal(format!("the request could not be handed over: {why}"))
             .in_path(run.dir())
             .next("`orchestra doctor` looks for the cause")
     })
+}
+
+/// As [`ensure`], and tells the person on standard error what was done.
+pub(super) fn ensure_and_say(run: &RunDir, cx: &mut Context<'_>) {
+    match ensure(run, cx) {
+        Ok(Ensured::Started) => cx.remark(&format!(
+            "note: {} had no conductor; a new one was started",
+            run.id()
+        )),
+        Ok(Ensured::Failed(why)) => cx.remark(&format!(
+            "warning: {} has no conductor, and none could be started: {why}",
+            run.id()
+        )),
+        Ok(Ensured::Running | Ensured::NotNeeded) => {}
+        Err(failure) => cx.remark(&format!("warning: {}", failure.what)),
+    }
 }

@@ -3,20 +3,24 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::conductor;
+use super::watch::Watch;
 use super::{Context, Exit, Failure};
 use crate::conduct::ensure::Ensured;
 use crate::core::event::Request;
 use crate::core::record::Record;
 use crate::store::journal;
 use crate::store::layout::RunDir;
+use crate::view::live::{self, Region, terminal_size};
+use crate::view::page::Page;
 use crate::view::snapshot::Snapshot;
 
-/// How often a person sees something new.
-const BEAT: Duration = Duration::from_millis(80);
+/// How often to look when nothing is heard of a change: figures such as the time go on, and
+/// a conductor may have died.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// Interrupts that the person sent: the first cancels the run, the second leaves it.
 #[derive(Debug, Clone)]
@@ -42,8 +46,9 @@ impl Interrupts {
     }
 }
 
-/// Follows until the run is closed or at rest. Brings a new conductor when its own dies.
-/// Lines of the log before the byte `log_from` are passed over.
+/// Follows until the run is closed or at rest: lines of its log, and on a terminal a region
+/// at the foot that is repainted. Brings a new conductor when its own dies. Lines of the log
+/// before the byte `log_from` are passed over.
 ///
 /// # Errors
 /// When the output cannot be written, or no conductor can be had.
@@ -53,21 +58,28 @@ pub fn follow(
     log_from: u64,
     cx: &mut Context<'_>,
 ) -> Result<Exit, Failure> {
-    let mut log = LogTail::new(run, log_from);
-    let cancelled = AtomicBool::new(false);
+    let changes = Watch::of(run.dir());
+    let mut screen = Screen {
+        log: LogTail::new(run, log_from),
+        painted: Vec::new(),
+    };
+    let mut cancelled = false;
     loop {
+        // Looked at before the log is read, so that nothing is missed at the end.
         let over = is_over(run);
-        log.print_new(cx)?;
+        screen.show(run, over, cx)?;
         if over {
             return end(run, cx);
         }
         if interrupts.take() {
-            if cancelled.swap(true, Ordering::SeqCst) {
+            if cancelled {
                 cx.remark(
-                    "it is still being cancelled in the background; `orchestra status` shows how far it is",
+                    "it is still being cancelled in the background; `orchestra status` shows \
+                     how far it is",
                 );
                 return Ok(Exit::Cancelled);
             }
+            cancelled = true;
             cx.remark(
                 "cancelling: instances are stopped, their work is kept on its branches \
                  (again to leave it to the background)",
@@ -85,7 +97,43 @@ pub fn follow(
             Ensured::Started => cx.detail("a new conductor has taken over"),
             Ensured::Running | Ensured::NotNeeded => {}
         }
-        std::thread::sleep(BEAT);
+        changes.pause(BEAT);
+    }
+}
+
+/// What `run` shows while it goes on.
+struct Screen {
+    log: LogTail,
+    painted: Vec<String>,
+}
+
+impl Screen {
+    fn show(&mut self, run: &RunDir, over: bool, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let news = self.log.news();
+        if !cx.terminal {
+            return match news {
+                Some(text) => cx.print(&text),
+                None => Ok(()),
+            };
+        }
+        let painted = std::mem::take(&mut self.painted);
+        let mut region = Region::resume(&mut *cx.out, painted);
+        if let Some(text) = news {
+            region.above(&text)?;
+        }
+        if over {
+            region.clear()?;
+        } else if let Ok(snapshot) = Snapshot::load(run, super::context::now()) {
+            let (columns, rows) = terminal_size().unwrap_or((cx.page.width, 24));
+            let page = Page::new(columns, cx.page.color);
+            region.repaint(live::region(
+                &snapshot,
+                &page,
+                rows.saturating_sub(2).max(3),
+            ))?;
+        }
+        self.painted = region.into_painted();
+        Ok(())
     }
 }
 
@@ -122,21 +170,15 @@ impl LogTail {
         }
     }
 
-    fn print_new(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let Ok(mut file) = File::open(&self.path) else {
-            return Ok(());
-        };
+    /// Whole lines that were added; the rest of a line comes with the next look.
+    fn news(&mut self) -> Option<String> {
+        let mut file = File::open(&self.path).ok()?;
         let mut bytes = Vec::new();
-        if file.seek(SeekFrom::Start(self.at)).is_err() || file.read_to_end(&mut bytes).is_err() {
-            return Ok(());
-        }
-        // Only whole lines: the rest comes with the next look.
-        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+        file.seek(SeekFrom::Start(self.at)).ok()?;
+        file.read_to_end(&mut bytes).ok()?;
+        let whole = bytes.iter().rposition(|b| *b == b'\n')? + 1;
         bytes.truncate(whole);
         self.at += whole as u64;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        cx.print(&String::from_utf8_lossy(&bytes))
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

@@ -18,7 +18,9 @@ use crate::format::settings_file::SettingsFile;
 use crate::git::Repo;
 use crate::store::layout::{Layout, RunDir};
 use crate::view::clock;
+use crate::view::live;
 use crate::view::plan as plan_view;
+use crate::view::snapshot::Snapshot;
 
 /// Plan, run and integrate; the exit code says how it ended
 #[derive(Debug, Default, clap::Args)]
@@ -84,11 +86,6 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         check_output(output)?;
     }
     let run = begin(&repo, &obtained, &chosen)?;
-    cx.print(&format!(
-        "Orchestration {} has begun; worktrees in {}\n",
-        run.id(),
-        chosen.worktree_dir.display()
-    ))?;
     let exit = watch(&run, args.detach, cx)?;
     if let (Some(output), false) = (output, args.detach) {
         copy_results(&run, &output)?;
@@ -194,6 +191,10 @@ pub(super) fn begin(
 /// Starts the conductor, and follows the run unless it is to go on alone.
 pub(super) fn watch(run: &RunDir, detach: bool, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let interrupts = Interrupts::listen()?;
+    if let Ok(snapshot) = Snapshot::load(run, cx.now()) {
+        let block = live::start_block(&snapshot, &cx.page);
+        cx.print(&format!("{block}\n"))?;
+    }
     if let Ensured::Failed(why) = conductor::ensure(run, cx)? {
         return Err(
             Failure::internal(format!("the conductor could not be started: {why}"))
@@ -235,7 +236,7 @@ fn warn_of_dirt(repo: &Repo, cx: &mut Context<'_>) {
     }
 }
 
-fn find_claude(program: &std::path::Path, cx: &Context<'_>) -> Result<PathBuf, Failure> {
+pub(super) fn find_claude(program: &std::path::Path, cx: &Context<'_>) -> Result<PathBuf, Failure> {
     let found = if program.components().count() > 1 {
         let path = cx.cwd.join(program);
         path.is_file().then_some(path)

@@ -130,13 +130,13 @@ fn one(
     }
     // A lost supervisor may have left processes that still write there.
     tree::end_marked(&context.token(), context.run.id(), Some(task));
-    if let Some(worktree) = &item.worktree {
-        if worktree.is_dir() {
-            let message = format!("Uncommitted work of {task} before its worktree went");
-            if let Some(work) = repo.snapshot(worktree, &message)? {
-                let kept = repo.backup(context.run.id(), task, BackupKind::Snapshot, &work)?;
-                item.backups.push(kept);
-            }
+    if let Some(worktree) = &item.worktree
+        && worktree.is_dir()
+    {
+        let message = format!("Uncommitted work of {task} before its worktree went");
+        if let Some(work) = repo.snapshot(worktree, &message)? {
+            let kept = repo.backup(context.run.id(), task, BackupKind::Snapshot, &work)?;
+            item.backups.push(kept);
         }
     }
     if let Some(tip) = &tip

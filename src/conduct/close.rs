@@ -1,8 +1,11 @@
 //! The end of a run: results, reports, tidying up. Each part may be done again.
 
-use crate::core::record::Verdict;
+use crate::core::record::{IntegrationEnd, Verdict};
 use crate::core::state::State;
 use crate::format::settings_file::CleanupWhen;
+use crate::store::atomic::{self, Durability};
+use crate::view::snapshot::Snapshot;
+use crate::view::{report, report_json};
 
 use super::cleanup::{Which, cleanup};
 use super::context::Context;
@@ -45,14 +48,54 @@ pub(super) fn close(context: &Context, state: &State, verdict: Verdict) -> Vec<S
 ///
 /// # Errors
 /// When the run cannot be read or the file cannot be written.
-pub fn write_results(_context: &Context) -> Result<(), String> {
-    Ok(())
+pub fn write_results(context: &Context) -> Result<(), String> {
+    let snapshot = look(context)?;
+    let results = report_json::results(&snapshot);
+    atomic::write_json(
+        &context.run.results(),
+        "the results",
+        &results,
+        Durability::Durable,
+    )
+    .map_err(|e| e.to_string())
 }
 
 /// Writes the report of a good or a bad end.
 ///
 /// # Errors
 /// When the run cannot be read or the file cannot be written.
-pub fn write_reports(_context: &Context) -> Result<(), String> {
-    Ok(())
+pub fn write_reports(context: &Context) -> Result<(), String> {
+    let snapshot = look(context)?;
+    let (path, stale, text) = match snapshot.verdict() {
+        Some(Verdict::Success | Verdict::Partial | Verdict::Unmerged) => {
+            let files = match &snapshot.integration {
+                Some(IntegrationEnd::Delivered { from, to, .. }) => {
+                    context.repo.changed_paths(from, to).ok()
+                }
+                _ => None,
+            };
+            let text = report::success(&snapshot, files.as_deref());
+            (
+                context.run.success_report(),
+                context.run.failure_report(),
+                text,
+            )
+        }
+        Some(Verdict::Failed | Verdict::Cancelled) => (
+            context.run.failure_report(),
+            context.run.success_report(),
+            report::failure(&snapshot),
+        ),
+        None => return Ok(()),
+    };
+    atomic::write(&path, text.as_bytes(), Durability::Durable).map_err(|e| e.to_string())?;
+    // A run that was continued leaves one report: that of its last end.
+    match std::fs::remove_file(&stale) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
+        _ => Ok(()),
+    }
+}
+
+fn look(context: &Context) -> Result<Snapshot, String> {
+    Snapshot::load(&context.run, super::now()).map_err(|e| e.to_string())
 }

@@ -33,28 +33,28 @@ const NAMED_FILES: usize = 30;
 
 /// An attempt to be started.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub(super) struct Order {
     /// The task.
-    pub ix: TaskIx,
+    pub(super) ix: TaskIx,
     /// Number of the attempt.
-    pub attempt: u32,
+    pub(super) attempt: u32,
     /// Its session.
-    pub session: SessionId,
+    pub(super) session: SessionId,
     /// Fresh or resumed.
-    pub start: StartMode,
+    pub(super) start: StartMode,
     /// How the attempt before ended.
-    pub lesson: Option<String>,
+    pub(super) lesson: Option<String>,
     /// Where.
-    pub place: Place,
+    pub(super) place: Place,
     /// Finished tasks that it builds on.
-    pub finished: Vec<crate::integrate::MergeTask>,
+    pub(super) finished: Vec<crate::integrate::MergeTask>,
     /// Tasks in work at the same time.
-    pub others: Vec<TaskName>,
+    pub(super) others: Vec<TaskName>,
 }
 
 /// What became of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Launch {
+pub(super) enum Launch {
     /// Its supervisor holds its lock.
     Running,
     /// It ended; perhaps long ago, when a conductor that died did not see it.
@@ -63,18 +63,18 @@ pub enum Launch {
 
 /// What an ended attempt left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Over {
+pub(super) struct Over {
     /// How it ended.
-    pub end: AttemptEnd,
+    pub(super) end: AttemptEnd,
     /// Whether its session is known to exist.
-    pub session_seen: bool,
+    pub(super) session_seen: bool,
 }
 
 /// Makes sure that the attempt runs or ran: never twice.
 ///
 /// # Errors
 /// When the worktree cannot be made, or the supervisor cannot be started.
-pub fn launch(context: &Context, order: &Order) -> Result<Launch, StartError> {
+pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartError> {
     let run = &context.run;
     let task = &context.plan.task(order.ix).name;
     if let Some(over) = over(context, task, order.attempt)? {
@@ -127,7 +127,7 @@ pub(super) fn make_ready(
 ///
 /// # Errors
 /// When the lock or the outcome file cannot be read.
-pub fn watch(context: &Context, task: &TaskName, attempt: u32) -> Result<Over, StartError> {
+pub(super) fn watch(context: &Context, task: &TaskName, attempt: u32) -> Result<Over, StartError> {
     lock::wait_until_free(&context.run.lock(task))?;
     Ok(over(context, task, attempt)?.unwrap_or_else(|| lost(context, task)))
 }
@@ -277,7 +277,6 @@ fn launch_file(
         })
         .collect();
     let briefing = Briefing {
-        id: context.run.id(),
         request: context.plan.request(),
         task,
         role_text: crate::agent::roles::role_text(task.role()),

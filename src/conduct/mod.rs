@@ -11,6 +11,8 @@ pub mod create;
 mod early;
 pub mod ensure;
 mod launch;
+pub mod log;
+pub mod planning;
 mod prepare;
 mod prompt;
 mod work;
@@ -124,7 +126,7 @@ fn replay<'a>(context: &Context, records: impl IntoIterator<Item = &'a Record>) 
 ///
 /// # Errors
 /// When another conductor runs, or the run's own files cannot be read or written.
-pub fn conduct(context: Context, ready: impl FnOnce()) -> Result<(), ConductError> {
+pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductError> {
     let lock = Lock::take_within(&context.run.conductor_lock(), LOCK_PATIENCE)?
         .ok_or_else(|| ConductError::Held(context.run.id().to_string()))?;
     ready();

@@ -49,7 +49,7 @@ impl StartError {
 ///
 /// # Errors
 /// Dependencies in conflict, or git or the claims folder fail.
-pub fn prepare(
+pub(super) fn prepare(
     context: &Context,
     task: &TaskName,
     dependencies: &[MergeTask],

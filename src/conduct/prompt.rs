@@ -3,43 +3,41 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::core::id::{BranchName, OrchestrationId, TaskName};
+use crate::core::id::{BranchName, TaskName};
 use crate::core::plan::{Task, TaskKind};
 
 /// What a task is told of a finished dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub(super) struct Finished {
     /// Its name.
-    pub task: TaskName,
+    pub(super) task: TaskName,
     /// What its instance said at the end.
-    pub summary: String,
+    pub(super) summary: String,
     /// The files that it changed, as far as they are worth naming.
-    pub files: Vec<String>,
+    pub(super) files: Vec<String>,
 }
 
 /// What the prompts of a task are made of.
 #[derive(Debug)]
-pub struct Briefing<'a> {
-    /// The run.
-    pub id: &'a OrchestrationId,
+pub(super) struct Briefing<'a> {
     /// The whole request, when there was one.
-    pub request: Option<&'a str>,
+    pub(super) request: Option<&'a str>,
     /// The task.
-    pub task: &'a Task,
+    pub(super) task: &'a Task,
     /// What its role is told; from the role's definition.
-    pub role_text: Option<&'a str>,
+    pub(super) role_text: Option<&'a str>,
     /// Its branch.
-    pub branch: &'a BranchName,
+    pub(super) branch: &'a BranchName,
     /// Its worktree.
-    pub worktree: &'a Path,
+    pub(super) worktree: &'a Path,
     /// The command that will be used as evidence.
-    pub verify: Option<&'a str>,
+    pub(super) verify: Option<&'a str>,
     /// Finished dependencies.
-    pub finished: &'a [Finished],
+    pub(super) finished: &'a [Finished],
     /// Tasks that are worked on at the same time, so that it keeps to its own.
-    pub others: &'a [TaskName],
+    pub(super) others: &'a [TaskName],
     /// How the attempt before ended.
-    pub lesson: Option<&'a str>,
+    pub(super) lesson: Option<&'a str>,
 }
 
 /// Longest text that is taken over from a request, a summary or a lesson, in characters.
@@ -47,13 +45,13 @@ const LONG: usize = 6_000;
 
 /// Whether a task of this kind may end without commits.
 #[must_use]
-pub fn may_end_without_commits(kind: &TaskKind) -> bool {
+pub(super) fn may_end_without_commits(kind: &TaskKind) -> bool {
     matches!(kind, TaskKind::Investigation)
 }
 
 /// The rules, appended to the system prompt.
 #[must_use]
-pub fn rules(briefing: &Briefing<'_>) -> String {
+pub(super) fn rules(briefing: &Briefing<'_>) -> String {
     let mut text = format!(
         "You are one of several instances that work on one project at the same time, each on a \
          task of its own. You work unattended: nobody can answer a question or a permission \
@@ -90,7 +88,7 @@ pub fn rules(briefing: &Briefing<'_>) -> String {
 
 /// The first message of a fresh session.
 #[must_use]
-pub fn first_message(briefing: &Briefing<'_>) -> String {
+pub(super) fn first_message(briefing: &Briefing<'_>) -> String {
     let task = briefing.task;
     let mut text = format!("Your task: {}\n\n{}\n", task.name, task.instruction());
     if let Some(description) = &task.description
@@ -158,7 +156,7 @@ pub fn first_message(briefing: &Briefing<'_>) -> String {
 
 /// The message with which an interrupted session goes on.
 #[must_use]
-pub fn resume_message(lesson: Option<&str>) -> String {
+pub(super) fn resume_message(lesson: Option<&str>) -> String {
     let mut text = String::from(
         "You were interrupted. Look at `git status` and at your last steps, then go on with your \
          task from where you were. The same rules hold.",

@@ -12,6 +12,7 @@ pub const MAX_NAME_LEN: usize = 80;
 
 /// Why a text from outside is not usable as a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum NameFault {
     #[error("it is empty")]
     Empty,
@@ -34,8 +35,7 @@ pub enum NameFault {
 /// Checks the grammar shared by all names: `[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?`,
 /// without `..` and without the ending `.lock`.
 fn check_name(text: &str) -> Result<(), NameFault> {
-    if let Some(c) = text.chars().find(|c| c.is_control()) {
-        let _ = c;
+    if text.chars().any(char::is_control) {
         return Err(NameFault::Control);
     }
     let first = text.chars().next().ok_or(NameFault::Empty)?;

@@ -129,10 +129,11 @@ pub struct TurnResult {
     pub errors: Vec<String>,
     /// Turns within this one.
     pub num_turns: u64,
-    /// Money since the start of the process, US dollars.
+    /// Money in all, US dollars: since the start of the process, and when it resumed a
+    /// session whose last process ended cleanly, that one's money as well.
     pub total_cost_usd: Option<f64>,
-    /// Tokens since the start of the process, when the client says so per model.
-    pub process_tokens: Option<Tokens>,
+    /// Money and tokens since the result before, or since the start of the process.
+    pub since_last: Option<(f64, Tokens)>,
     /// Tokens of this turn.
     pub turn_tokens: Tokens,
     /// Denied tool calls, for people: `Bash: git push`.
@@ -278,25 +279,29 @@ fn result(value: &Value, subtype: String) -> TurnResult {
             .get("total_cost_usd")
             .and_then(Value::as_f64)
             .filter(|cost| cost.is_finite() && *cost >= 0.0),
-        process_tokens: value
-            .get("modelUsage")
+        since_last: value
+            .get("model_usage_since_last_result")
             .and_then(Value::as_object)
-            .filter(|models| !models.is_empty())
             .map(|models| {
-                models.values().fold(Tokens::default(), |sum, model| {
-                    sum.plus(Tokens {
-                        input: number(model, "inputTokens").unwrap_or(0),
-                        output: number(model, "outputTokens").unwrap_or(0),
-                        cache_creation: number(model, "cacheCreationInputTokens").unwrap_or(0),
-                        cache_read: number(model, "cacheReadInputTokens").unwrap_or(0),
-                    })
-                })
+                let cost = models.values().filter_map(|m| m.get("costUSD")?.as_f64());
+                (cost.filter(|c| *c > 0.0).sum(), of_models(models))
             }),
         turn_tokens: tokens(value.get("usage").unwrap_or(&Value::Null)),
         permission_denials: list(value, "permission_denials").map(denial).collect(),
         queued_turns: number(value, "queued_turn_count").unwrap_or(0),
         index: number(value, "result_index").unwrap_or(0),
     }
+}
+
+fn of_models(models: &serde_json::Map<String, Value>) -> Tokens {
+    models.values().fold(Tokens::default(), |sum, model| {
+        sum.plus(Tokens {
+            input: number(model, "inputTokens").unwrap_or(0),
+            output: number(model, "outputTokens").unwrap_or(0),
+            cache_creation: number(model, "cacheCreationInputTokens").unwrap_or(0),
+            cache_read: number(model, "cacheReadInputTokens").unwrap_or(0),
+        })
+    })
 }
 
 fn denial(value: &Value) -> String {

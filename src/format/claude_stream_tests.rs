@@ -55,7 +55,8 @@ fn a_result_is_read_with_costs_of_the_process_and_denials() {
         r#"{"type":"result","subtype":"success","is_error":false,"result":"done","num_turns":11,
             "total_cost_usd":0.25,"terminal_reason":"completed","api_error_status":null,
             "usage":{"input_tokens":5,"output_tokens":6},"queued_turn_count":1,"result_index":2,
-            "modelUsage":{"a":{"inputTokens":10,"outputTokens":20},"b":{"inputTokens":1,"cacheReadInputTokens":4}},
+            "model_usage_since_last_result":{"a":{"inputTokens":10,"outputTokens":20,"costUSD":0.125},
+                "b":{"inputTokens":1,"cacheReadInputTokens":4,"costUSD":0.0625}},
             "permission_denials":[{"tool_name":"Bash","tool_use_id":"x","tool_input":{"command":"git push\n origin"}}]}"#,
     );
     let Event::Result(result) = event else {
@@ -63,13 +64,16 @@ fn a_result_is_read_with_costs_of_the_process_and_denials() {
     };
     assert_eq!(result.total_cost_usd, Some(0.25));
     assert_eq!(
-        result.process_tokens,
-        Some(Tokens {
-            input: 11,
-            output: 20,
-            cache_creation: 0,
-            cache_read: 4
-        })
+        result.since_last,
+        Some((
+            0.1875,
+            Tokens {
+                input: 11,
+                output: 20,
+                cache_creation: 0,
+                cache_read: 4
+            }
+        ))
     );
     assert_eq!(result.permission_denials, ["Bash: git push origin"]);
     assert_eq!((result.queued_turns, result.index), (1, 2));

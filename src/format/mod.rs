@@ -3,13 +3,16 @@
 
 pub mod claude_stream;
 pub mod config;
+pub mod hook_json;
 pub mod instance_request;
 pub mod launch_file;
 pub mod outcome_file;
 pub mod plan_file;
 pub mod player_script;
+pub mod results;
 pub mod settings_file;
 pub mod status_file;
+pub mod status_report;
 
 /// Version of all files that this program writes. A reader accepts its own and older
 /// versions; a newer one is reported, never guessed at.

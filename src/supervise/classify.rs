@@ -63,6 +63,9 @@ pub(crate) fn of_result(result: &TurnResult) -> (FailureClass, String) {
         let detail = format!("the turn was interrupted from outside ({reason}): {said}");
         return (FailureClass::Crash, detail);
     }
+    if session_is_unknown(&said) {
+        return (FailureClass::Crash, said);
+    }
     let detail = format!("the client ended its turn with {}: {said}", result.subtype);
     (FailureClass::Crash, detail)
 }
@@ -86,6 +89,11 @@ pub(crate) fn of_exit(exit: Exit, stderr: &str) -> (FailureClass, String) {
 /// Whether the client refused to make the session because it exists: then it can be resumed.
 pub(crate) fn session_exists_already(stderr: &str) -> bool {
     stderr.contains("Session ID") && stderr.contains("already in use")
+}
+
+/// Whether the client says that there is no such session: then a new one is needed.
+pub(crate) fn session_is_unknown(said: &str) -> bool {
+    said.contains("No conversation found")
 }
 
 fn of_api(status: Option<u64>, said: &str) -> FailureClass {

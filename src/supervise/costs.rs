@@ -1,8 +1,10 @@
 //! Money and tokens: counted once, added up over processes.
 //!
-//! The client's figures are cumulative for its process and begin at nothing in the next
-//! one, also when that resumes the session. Tokens of a turn that is under way are known
-//! only roughly, from its messages, each of which is printed once per content block.
+//! The client's totals are not to be added up over processes: a process that resumes a
+//! session counts the money of the one before it when that ended cleanly, and not when it
+//! was killed. What counts is what was spent since the result before. Tokens of a turn that
+//! is under way are known only roughly, from its messages, each of which is printed once per
+//! content block.
 
 use std::collections::HashSet;
 
@@ -41,13 +43,19 @@ impl Costs {
 
     /// The end of a turn.
     pub(crate) fn turn_ended(&mut self, result: &TurnResult) {
-        if let Some(total) = result.total_cost_usd {
-            // A result that tells less than one before it is not believed.
-            self.usd = Some(self.usd.map_or(total, |known| known.max(total)));
+        if let Some((usd, tokens)) = result.since_last {
+            self.usd = Some(self.usd.unwrap_or(0.0) + usd);
+            self.settled = self.settled.plus(tokens);
+        } else {
+            // A client that does not say it: its total, without what earlier attempts spent
+            // when that seems to be in it.
+            if let Some(total) = result.total_cost_usd {
+                let earlier = self.earlier_usd.filter(|e| *e <= total).unwrap_or(0.0);
+                let own = total - earlier;
+                self.usd = Some(self.usd.map_or(own, |known| known.max(own)));
+            }
+            self.settled = self.settled.plus(result.turn_tokens);
         }
-        self.settled = result
-            .process_tokens
-            .unwrap_or_else(|| self.settled.plus(result.turn_tokens));
         self.under_way = Tokens::default();
         self.seen.clear();
         self.any = true;
@@ -96,6 +104,15 @@ mod tests {
         }
     }
 
+    fn result(total: f64, since_last: Option<(f64, Tokens)>) -> TurnResult {
+        TurnResult {
+            total_cost_usd: Some(total),
+            since_last,
+            turn_tokens: tokens(5, 5),
+            ..TurnResult::default()
+        }
+    }
+
     #[test]
     fn a_message_counts_once_and_the_result_settles_it() {
         let mut costs = Costs::default();
@@ -104,33 +121,38 @@ mod tests {
         costs.said(&said("m1", tokens(100, 1)));
         costs.said(&said("m2", tokens(50, 1)));
         assert_eq!(costs.task_tokens(), Some(tokens(150, 2)));
-        costs.turn_ended(&TurnResult {
-            total_cost_usd: Some(0.5),
-            process_tokens: Some(tokens(150, 40)),
-            ..TurnResult::default()
-        });
+        costs.turn_ended(&result(0.5, Some((0.5, tokens(150, 40)))));
         assert_eq!(costs.task_tokens(), Some(tokens(150, 40)));
-        // The second result of the process tells the sum of both.
-        costs.turn_ended(&TurnResult {
-            total_cost_usd: Some(0.7),
-            process_tokens: Some(tokens(200, 60)),
-            ..TurnResult::default()
-        });
-        assert_eq!(costs.task_usd(), Some(0.7));
+        costs.turn_ended(&result(0.75, Some((0.25, tokens(50, 20)))));
+        assert_eq!(costs.task_usd(), Some(0.75));
         assert_eq!(costs.task_tokens(), Some(tokens(200, 60)));
     }
 
     #[test]
-    fn attempts_add_up() {
-        let mut costs = Costs::after(Some(1.0), Some(tokens(10, 1)));
-        assert_eq!(costs.task_usd(), Some(1.0));
-        costs.turn_ended(&TurnResult {
-            total_cost_usd: Some(0.25),
-            turn_tokens: tokens(5, 5),
-            ..TurnResult::default()
-        });
-        assert_eq!(costs.task_usd(), Some(1.25));
-        assert_eq!(costs.attempt_usd(), Some(0.25));
-        assert_eq!(costs.task_tokens(), Some(tokens(15, 6)));
+    fn attempts_add_up_whether_or_not_the_total_holds_the_earlier_ones() {
+        for total in [0.25, 1.25] {
+            let mut costs = Costs::after(Some(1.0), Some(tokens(10, 1)));
+            assert_eq!(costs.task_usd(), Some(1.0));
+            costs.turn_ended(&result(total, Some((0.25, tokens(5, 5)))));
+            assert_eq!(costs.task_usd(), Some(1.25));
+            assert_eq!(costs.attempt_usd(), Some(0.25));
+            assert_eq!(costs.task_tokens(), Some(tokens(15, 6)));
+        }
+    }
+
+    #[test]
+    fn a_client_that_tells_only_totals_is_understood() {
+        let mut costs = Costs::after(Some(1.0), None);
+        costs.turn_ended(&result(1.25, None));
+        costs.turn_ended(&result(1.5, None));
+        assert_eq!(
+            (costs.task_usd(), costs.attempt_usd()),
+            (Some(1.5), Some(0.5))
+        );
+        assert_eq!(costs.task_tokens(), Some(tokens(10, 10)));
+        let mut costs = Costs::default();
+        costs.turn_ended(&result(0.5, None));
+        costs.turn_ended(&result(0.75, None));
+        assert_eq!(costs.task_usd(), Some(0.75));
     }
 }

@@ -53,6 +53,7 @@ impl Life<'_> {
     pub(super) fn finish(mut self) -> (AttemptEnd, Result<(), String>) {
         self.end_tree();
         let end = self.conclude();
+        self.look_for_session(&end);
         if let Ok(changes) = self.workshop.measure() {
             self.on_measured(changes);
         }
@@ -94,14 +95,25 @@ impl Life<'_> {
             let (class, detail) = classify::of_result(result);
             return AttemptEnd::Failed { class, detail };
         }
-        if classify::session_exists_already(&self.stderr_tail) {
-            // Made by a process that did not live to tell: it can be resumed.
-            self.session_seen = true;
-        }
         let exit = self.agent.as_ref().and_then(|a| a.exit);
         let exit = exit.map(|(exit, _)| exit).unwrap_or_default();
         let (class, detail) = classify::of_exit(exit, &self.stderr_tail);
         AttemptEnd::Failed { class, detail }
+    }
+
+    /// Whether the session exists is also told by refusals to make it or to resume it.
+    fn look_for_session(&mut self, end: &AttemptEnd) {
+        if classify::session_exists_already(&self.stderr_tail) {
+            // Made by a process that did not live to tell: it can be resumed.
+            self.session_seen = true;
+        }
+        let AttemptEnd::Failed { detail, .. } = end else {
+            return;
+        };
+        if classify::session_is_unknown(detail) || classify::session_is_unknown(&self.stderr_tail) {
+            self.session_seen = false;
+            self.report.status.session_id = None;
+        }
     }
 
     /// Looks again once nobody can change anything any more. The client may have gone on

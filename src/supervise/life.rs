@@ -37,6 +37,8 @@ use crate::store::instance_inbox;
 const TICK: Duration = Duration::from_millis(250);
 /// How often processes are measured.
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// When they are first measured, so that short lives are seen too.
+const FIRST_SAMPLE: Duration = Duration::from_millis(300);
 /// How often the worktree is measured, at most; and never more than a tenth of the time.
 const MEASURE_EVERY: Duration = Duration::from_secs(3);
 /// How often the inbox is looked at when it is watched, in case the watch fails.
@@ -495,8 +497,11 @@ impl<'a> Life<'a> {
                 self.report.status.status = InstanceStatus::Working;
                 self.report.status.activity = Some("started".into());
                 self.phase = Phase::Working;
+                self.next_sample = Instant::now() + FIRST_SAMPLE;
                 let prompt = self.launch.prompt.clone();
                 self.say(&prompt);
+                // Messages that waited for a session.
+                self.look_into_inbox();
             }
             Err(error) => self.fail(FailureClass::Crash, error.to_string()),
         }
@@ -571,6 +576,11 @@ impl<'a> Life<'a> {
         };
         match (&report.git.head, report.lacks.is_empty()) {
             (Some(head), true) => {
+                // The last chance for a message: behind this the session ends.
+                self.look_into_inbox();
+                if self.phase != Phase::Gating {
+                    return;
+                }
                 self.candidate = Some(Candidate {
                     head: head.clone(),
                     uncommitted: report.left_by_verify,

@@ -149,9 +149,13 @@ pub(crate) fn watch_inbox(
     folder: &Path,
     tell: SyncSender<Msg>,
 ) -> Option<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
-        // A full channel is no loss: the loop looks from time to time anyway.
-        let _ = tell.try_send(Msg::Inbox);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Looking into the folder is an event as well; it must not cause the next look.
+        let own_looking = event.is_ok_and(|event| event.kind.is_access());
+        if !own_looking {
+            // A full channel is no loss: the loop looks from time to time anyway.
+            let _ = tell.try_send(Msg::Inbox);
+        }
     })
     .ok()?;
     watcher.watch(folder, RecursiveMode::NonRecursive).ok()?;

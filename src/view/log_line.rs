@@ -1,16 +1,186 @@
-//! Lines of the log for people.
+//! One line for people per record of the journal: for `orchestration.log` and for the
+//! progress that `run` prints where it cannot repaint.
 
-use crate::core::record::Record;
+use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
+use crate::core::record::{MergeMode, Record};
 use crate::core::time::Timestamp;
 
-/// One line for a record.
+use super::clock;
+use super::page::{Tone, one_line};
+use super::report_json::verdict_name;
+use super::summary;
+
+/// What a record says, in a line without a time; `None` for records that tell a person
+/// nothing.
 #[must_use]
-pub fn render(record: &Record, at: Timestamp) -> Option<String> {
-    Some(stamped(at, &format!("{record:?}")))
+pub fn text(record: &Record) -> Option<(String, Tone)> {
+    let said = |text: String, tone| Some((one_line(&text), tone));
+    match record {
+        Record::Begun => said("orchestration started".into(), Tone::Strong),
+        Record::Prepared { task, place } => said(
+            format!("{task}: {} in {}", place.branch, place.worktree.display()),
+            Tone::Faint,
+        ),
+        Record::AttemptStarted {
+            task,
+            attempt,
+            start,
+            ..
+        } => {
+            let how = match (attempt, start) {
+                (1, _) => "started".to_owned(),
+                (n, StartMode::Resume) => format!("goes on (attempt {n})"),
+                (n, StartMode::Fresh) => format!("started again (attempt {n})"),
+            };
+            said(format!("{task}: {how}"), Tone::Plain)
+        }
+        Record::AttemptRunning { task, .. } => said(format!("{task}: working"), Tone::Busy),
+        Record::AttemptEnded { task, end, .. } => match end {
+            AttemptEnd::Complete { head, summary } => {
+                let summary = one_line(summary);
+                let short = super::page::fit(&summary, 200);
+                let tail = if short.is_empty() {
+                    short
+                } else {
+                    format!(" - {short}")
+                };
+                said(
+                    format!("{task}: done at {}{tail}", head.short()),
+                    Tone::Good,
+                )
+            }
+            AttemptEnd::Failed { class, detail } => said(
+                format!("{task}: attempt failed ({}): {detail}", class_name(*class)),
+                Tone::Warn,
+            ),
+            AttemptEnd::Paused => said(format!("{task}: paused"), Tone::Plain),
+            AttemptEnd::Cancelled => said(format!("{task}: cancelled"), Tone::Warn),
+        },
+        Record::Requeued { task, start, .. } => {
+            let how = match start {
+                StartMode::Fresh => "a new session",
+                StartMode::Resume => "the same session",
+            };
+            said(
+                format!("{task}: will be tried again with {how}"),
+                Tone::Plain,
+            )
+        }
+        Record::TaskFailed {
+            task,
+            class,
+            detail,
+        } => said(
+            format!("{task}: FAILED ({}): {detail}", class_name(*class)),
+            Tone::Bad,
+        ),
+        Record::TaskSkipped { task, because } => said(
+            format!("{task}: skipped, since {because} did not get done"),
+            Tone::Warn,
+        ),
+        Record::TaskCancelled { task } => said(format!("{task}: cancelled"), Tone::Warn),
+        Record::TaskRevived { task } => said(format!("{task}: gets a new chance"), Tone::Plain),
+        Record::PauseRequested { task } => said(
+            task.as_ref()
+                .map_or("paused".to_owned(), |t| format!("{t}: held back")),
+            Tone::Warn,
+        ),
+        Record::ResumeRequested { task } => said(
+            task.as_ref()
+                .map_or("goes on".to_owned(), |t| format!("{t}: goes on")),
+            Tone::Plain,
+        ),
+        Record::CancelRequested { task: Some(task) } => {
+            said(format!("{task}: being cancelled"), Tone::Warn)
+        }
+        Record::CancelRequested { task: None } => said(
+            "cancel requested; running instances are stopped".into(),
+            Tone::Warn,
+        ),
+        Record::WorkersChanged { workers } => {
+            said(format!("at most {workers} instances at once"), Tone::Plain)
+        }
+        Record::IntegrationStarted { mode } => said(
+            match mode {
+                MergeMode::Automatic => "integration: merging the results".to_owned(),
+                MergeMode::Review => "integration: merging the results for review".to_owned(),
+            },
+            Tone::Busy,
+        ),
+        Record::IntegrationEnded { result } => {
+            let (text, tone) = summary::integration(result);
+            said(format!("integration: {text}"), tone)
+        }
+        Record::Finished { verdict } => said(
+            format!("orchestration ended: {}", verdict_name(*verdict)),
+            Tone::Strong,
+        ),
+        Record::Closed | Record::RequestTaken { .. } => None,
+    }
 }
 
-/// A line with its time.
+/// The line for `orchestration.log`, with the time and without a line end.
+#[must_use]
+pub fn render(record: &Record, at: Timestamp) -> Option<String> {
+    let (text, _) = text(record)?;
+    Some(stamped(at, &text))
+}
+
+/// A line of the log with its time.
 #[must_use]
 pub fn stamped(at: Timestamp, line: &str) -> String {
-    format!("{} {line}", at.0)
+    format!("{} {}", clock::rfc3339(at), one_line(line))
+}
+
+/// A class of failure in words.
+#[must_use]
+pub fn class_name(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::TransientApi => "passing API trouble",
+        FailureClass::Overload => "provider overloaded",
+        FailureClass::UsageLimit => "usage limit",
+        FailureClass::Authentication => "not logged in",
+        FailureClass::Budget => "budget spent",
+        FailureClass::Crash => "crash",
+        FailureClass::SupervisorLost => "supervisor lost",
+        FailureClass::Timeout => "time over",
+        FailureClass::Hang => "nothing heard for too long",
+        FailureClass::Permission => "permission denied",
+        FailureClass::GateNotPassed => "evidence missing",
+        FailureClass::Setup => "set-up command failed",
+        FailureClass::Worktree => "worktree trouble",
+        FailureClass::DependencyConflict => "dependencies conflict",
+        FailureClass::Other => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::record::Verdict;
+    use crate::view::testkit::Sample;
+
+    #[test]
+    fn a_whole_run_reads_as_a_story() {
+        let sample = Sample::of(&[("a", vec![]), ("b", vec![0])])
+            .failed("a", 60, "red\ntests")
+            .skipped("b", "a")
+            .finished(Verdict::Failed);
+        let log: Vec<String> = sample
+            .lines()
+            .iter()
+            .filter_map(|l| render(&l.entry, l.at))
+            .collect();
+        let log = log.join("\n");
+        insta::assert_snapshot!(log, @r"
+        2026-11-21T09:00:00Z orchestration started
+        2026-11-21T09:00:00Z a: task/a in /work-trees/app/a
+        2026-11-21T09:00:00Z a: started
+        2026-11-21T09:00:00Z a: working
+        2026-11-21T09:01:00Z a: attempt failed (evidence missing): red tests
+        2026-11-21T09:01:00Z a: FAILED (evidence missing): red tests
+        2026-11-21T09:01:00Z b: skipped, since a did not get done
+        2026-11-21T09:01:00Z orchestration ended: failed
+        ");
+    }
 }

@@ -5,7 +5,20 @@
 //! from values to text, with the width and the use of colours as parameters.
 
 pub mod clock;
+pub mod detailed;
+pub mod figures;
+pub mod issues;
+pub mod lines;
+pub mod live;
 pub mod log_line;
+pub mod machine;
 pub mod page;
 pub mod plan;
+pub mod report;
+pub mod report_json;
+pub mod resources;
 pub mod snapshot;
+pub mod summary;
+
+#[cfg(test)]
+pub(crate) mod testkit;

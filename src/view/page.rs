@@ -107,10 +107,9 @@ pub fn one_line(text: &str) -> String {
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         if !(hidden || c.is_whitespace()) {
             line.push(c);
-        } else if c.is_whitespace() || c.is_control() {
-            if !line.ends_with(' ') && !line.is_empty() {
-                line.push(' ');
-            }
+        } else if (c.is_whitespace() || c.is_control()) && !line.ends_with(' ') && !line.is_empty()
+        {
+            line.push(' ');
         }
     }
     line.truncate(line.trim_end().len());

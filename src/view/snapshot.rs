@@ -94,6 +94,8 @@ pub struct TaskView {
     pub session: Option<SessionId>,
     /// Its branch and worktree.
     pub place: Option<Place>,
+    /// Whether that worktree is there.
+    pub worktree_exists: bool,
     /// When its first attempt started.
     pub started_at: Option<Timestamp>,
     /// When its last attempt started.
@@ -359,6 +361,7 @@ impl Snapshot {
             for task in &mut snapshot.tasks {
                 task.status = atomic::peek_json(&run.status(&task.name));
                 task.supervisor_alive = lock::is_held(&run.lock(&task.name));
+                task.worktree_exists = task.place.as_ref().is_some_and(|p| p.worktree.is_dir());
             }
         } else if lines.is_empty() && snapshot.settings.is_none() {
             snapshot.standing = Standing::Planned;
@@ -395,6 +398,7 @@ impl Snapshot {
                 failures: 0,
                 session: None,
                 place: None,
+                worktree_exists: false,
                 started_at: None,
                 attempt_started_at: None,
                 ended_at: None,

@@ -9,4 +9,7 @@
 )]
 
 mod architecture;
+mod dependencies;
+mod harness;
 mod supervise;
+mod whole_run;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use orchestra::agent::tree::{Marker, Tree};
+use orchestra::agent::tree::{EndPlan, Marker, Tree};
 use orchestra::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use orchestra::core::event::StopHow;
 use orchestra::core::id::{BranchName, Oid, OrchestrationId, TaskName};
@@ -22,6 +22,20 @@ use orchestra::store::{instance_inbox, lock};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Drop for Room {
+    /// A test that failed leaves nothing running.
+    fn drop(&mut self) {
+        let _ = orchestra::agent::tree::end(&self.tree(), &EndPlan::default());
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 /// A repository with one task's worktree, and the order for an attempt at it.
 struct Room {
@@ -207,7 +221,6 @@ impl Supervisor {
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait().unwrap().is_none() {
             if Instant::now() >= deadline {
-                let _ = self.child.kill();
                 panic!("the supervisor does not end");
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -618,6 +631,110 @@ fn instances_have_ports_of_their_own_and_no_outer_session() {
         assert!(env.lines().any(|l| l == line), "{line} is missing in {env}");
     }
     assert!(!env.contains("CLAUDECODE") && !env.contains("GIT_DIR="));
+}
+
+#[test]
+fn a_session_that_does_not_exist_or_exists_already_is_told() {
+    let mut room = Room::new(&json!([{"exit": 1}]));
+    room.launch.start = StartMode::Resume;
+    let end = room.attempt();
+    assert!(failed(&end).1.contains("No conversation found"), "{end:?}");
+    assert!(!room.outcome().session_seen);
+    room.launch.start = StartMode::Fresh;
+    for attempt in [2, 3] {
+        room.launch.attempt = attempt;
+        let end = room.attempt();
+        assert_eq!(failed(&end).0, FailureClass::Crash);
+        assert!(room.outcome().session_seen, "{end:?}");
+    }
+    assert!(format!("{:?}", room.outcome()).contains("already in use"));
+}
+
+#[test]
+fn a_wish_to_stop_from_before_the_order_is_not_about_it() {
+    let room = Room::new(&json!([write("a", "x"), {"commit": "a"}]));
+    let stop = InstanceRequest::Stop {
+        how: StopHow::Cancel,
+    };
+    let old = instance_inbox::post(&room.run, &room.task, &stop, Timestamp(1)).unwrap();
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    assert!(!old.exists());
+}
+
+#[test]
+fn a_message_that_comes_before_the_start_is_not_lost() {
+    let room = Room::new(&json!([
+        write("a", "x"), {"commit": "a"}, "end_turn", {"write_prompt": "b"}, {"commit": "b"},
+    ]));
+    let request = room.post(&InstanceRequest::Message {
+        text: "mind the gap".into(),
+    });
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    assert!(!request.exists());
+    let told = fs::read_to_string(room.file("b")).unwrap();
+    assert_eq!(told, "mind the gap\n");
+}
+
+#[test]
+fn work_after_the_check_is_seen() {
+    let mut room = Room::new(&json!([
+        write("a", "x"), {"commit": "a"},
+        {"run": "(while [ ! -e ../verified ]; do sleep 0.02; done; sleep 0.5; echo late > late) \
+                 >/dev/null 2>&1 &"},
+        "end_turn_and_hang",
+    ]));
+    room.launch.verify = Some("touch ../verified".into());
+    let end = room.attempt();
+    let (class, detail) = failed(&end);
+    assert_eq!(class, FailureClass::GateNotPassed);
+    assert!(detail.contains("after it was checked") && detail.contains("late"));
+    assert!(room.file("late").exists());
+}
+
+#[test]
+fn files_that_cannot_be_written_do_not_cost_the_work() {
+    let room = Room::new(&json!([write("a", "x"), {"commit": "a"}]));
+    // A folder in the place of each file: what a full disk does, without one.
+    for path in [
+        room.run.status(&room.task),
+        room.run.stream_log(&room.task),
+        room.run.complete_marker(&room.task),
+        room.run.commands_log(&room.task),
+    ] {
+        fs::create_dir_all(path.join("full")).unwrap();
+    }
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+}
+
+#[test]
+fn an_idle_supervisor_is_small_and_quiet() {
+    let room = Room::new(&json!([write("a", "x"), {"sleep_ms": 600_000}]));
+    let supervisor = room.start();
+    room.wait_for("work", |_| room.file("a").exists());
+    let pid = supervisor.child.id();
+    let cpu_ticks = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<u64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .filter_map(|f| f.parse().ok())
+            .collect();
+        // utime and stime; the state letter in front of them is no number.
+        fields[10] + fields[11]
+    };
+    let before = cpu_ticks();
+    // A length of time is what is measured here, not waited for.
+    std::thread::sleep(Duration::from_secs(4));
+    let used = cpu_ticks() - before;
+    assert!(used < 60, "{used} hundredths of a second in four seconds");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+    let kb: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kb < 20_000, "{line}");
+    supervisor.signal("-TERM");
+    supervisor.wait();
 }
 
 #[test]

@@ -1,10 +1,21 @@
 //! The real client against the model server: that both work together as the
 //! other tests suppose.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    dead_code,
+    reason = "tests start processes and fail loudly; the support serves other programs too"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
 mod model_server_itself;
+mod run;
 
 use std::time::Duration;
 

@@ -14,7 +14,9 @@ pub(super) struct Speaker<'a> {
     results: u64,
     last_text: String,
     denials: Vec<Value>,
-    cost_usd: f64,
+    total_usd: f64,
+    /// Since the last result.
+    usd: f64,
     input_tokens: u64,
     output_tokens: u64,
 }
@@ -29,7 +31,8 @@ impl<'a> Speaker<'a> {
             results: 0,
             last_text: String::new(),
             denials: Vec::new(),
-            cost_usd: 0.0,
+            total_usd: 0.0,
+            usd: 0.0,
             input_tokens: 0,
             output_tokens: 0,
         }
@@ -110,7 +113,8 @@ impl<'a> Speaker<'a> {
     }
 
     pub(super) fn spend(&mut self, cost_usd: f64, input_tokens: u64, output_tokens: u64) {
-        self.cost_usd += cost_usd;
+        self.total_usd += cost_usd;
+        self.usd += cost_usd;
         self.input_tokens += input_tokens;
         self.output_tokens += output_tokens;
     }
@@ -126,13 +130,14 @@ impl<'a> Speaker<'a> {
         );
     }
 
-    /// The result line; costs are those of the whole process, as with the client.
+    /// The result line, with costs as the client tells them.
     pub(super) fn result(&mut self, how: &Value, queued: usize) {
         let mut line = json!({
-            "type": "result", "num_turns": 1, "total_cost_usd": self.cost_usd,
-            "usage": {"input_tokens": 0, "output_tokens": 0},
-            "modelUsage": {"scripted": {
-                "inputTokens": self.input_tokens, "outputTokens": self.output_tokens}},
+            "type": "result", "num_turns": 1, "total_cost_usd": self.total_usd,
+            "usage": {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens},
+            "model_usage_since_last_result": {"scripted": {
+                "inputTokens": self.input_tokens, "outputTokens": self.output_tokens,
+                "costUSD": self.usd}},
             "permission_denials": std::mem::take(&mut self.denials),
             "queued_turn_count": queued, "result_index": self.results,
         });
@@ -140,6 +145,7 @@ impl<'a> Speaker<'a> {
             line.extend(how.clone());
         }
         self.results += 1;
+        (self.usd, self.input_tokens, self.output_tokens) = (0.0, 0, 0);
         self.line(line);
     }
 }

@@ -1,0 +1,148 @@
+//! What `orchestra status --json` prints: all of one look at a run.
+
+use serde::{Deserialize, Serialize};
+
+use super::results::IntegrationResult;
+use super::status_file::StatusFile;
+
+/// The whole report. What is unknown is null; no figure is in it that was not measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(title = "Status of an orchestration")]
+pub struct StatusReport {
+    /// Version of this shape.
+    pub schema_version: u32,
+    /// The run.
+    pub orchestration_id: String,
+    /// Its folder.
+    pub folder: String,
+    /// When the look was taken, RFC 3339.
+    pub taken_at: String,
+    /// What the person asked for.
+    pub request: Option<String>,
+    /// `planned`, `running`, `paused`, `cancelling`, `integrating`, `finished` or `unknown`.
+    pub state: String,
+    /// How it ended: `success`, `partial`, `unmerged`, `failed` or `cancelled`.
+    pub verdict: Option<String>,
+    /// Whether something is still to happen.
+    pub live: bool,
+    /// Whether a conductor is at work.
+    pub conductor_alive: bool,
+    /// When the run began, RFC 3339.
+    pub started_at: Option<String>,
+    /// When it ended, RFC 3339.
+    pub ended_at: Option<String>,
+    /// Seconds from the beginning to the end or to now.
+    pub elapsed_seconds: Option<f64>,
+    /// Why it is an emergency run; null when it is none.
+    pub emergency: Option<EmergencyReport>,
+    /// Instances at once.
+    pub max_workers: Option<u32>,
+    /// Instances at work.
+    pub active_instances: usize,
+    /// Worktrees that are there.
+    pub worktrees: usize,
+    /// Percent of the whole: tasks done, and the measured part of those in work.
+    pub percent: Option<u8>,
+    /// Tasks done.
+    pub tasks_done: usize,
+    /// Tasks of the plan.
+    pub tasks_total: usize,
+    /// How long the tasks still take; null when unknown.
+    pub time_left_seconds: Option<f64>,
+    /// What the time left rests on, or why it is unknown.
+    pub time_left_basis: Option<String>,
+    /// The phase in work, from 1.
+    pub phase: Option<usize>,
+    /// Names of the tasks by phase.
+    pub phases: Vec<Vec<String>>,
+    /// The tasks, in the order of the plan.
+    pub tasks: Vec<TaskReport>,
+    /// How the last integration ended.
+    pub integration: Option<IntegrationResult>,
+    /// What wants a person.
+    pub issues: Vec<IssueReport>,
+    /// What could not be read.
+    pub problems: Vec<String>,
+}
+
+/// Why a run is an emergency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmergencyReport {
+    /// Names of the tasks of critical priority.
+    pub critical: Vec<String>,
+    /// Words of the request that tell of an incident.
+    pub words: Vec<String>,
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskReport {
+    /// Its name.
+    pub name: String,
+    /// What is to be done.
+    pub description: Option<String>,
+    /// The subagent that does it.
+    pub role: String,
+    /// `critical`, `high`, `normal` or `low`.
+    pub priority: String,
+    /// The GitHub issue that it comes from.
+    pub issue_number: Option<u64>,
+    /// `waiting`, `ready`, `retry`, `paused`, `starting`, `working`, `stuck`, `lost`, `done`,
+    /// `pr-ready`, `failed`, `skipped` or `cancelled`.
+    pub state: String,
+    /// Why, when it is failed, skipped, stuck or tried again.
+    pub reason: Option<String>,
+    /// Names of the tasks whose results it needs.
+    pub dependencies: Vec<String>,
+    /// Names of the tasks that only go before it, as they touch the same files.
+    pub runs_after: Vec<String>,
+    /// Number of the last attempt; 0 before the first.
+    pub attempt: u32,
+    /// How often it may be tried.
+    pub max_attempts: u32,
+    /// Measured percent; null when unknown.
+    pub percent: Option<u8>,
+    /// Its branch.
+    pub branch: Option<String>,
+    /// Its worktree.
+    pub worktree_path: Option<String>,
+    /// Whether the worktree is there.
+    pub worktree_exists: bool,
+    /// When its first attempt started, RFC 3339.
+    pub started_at: Option<String>,
+    /// When it came to its end, RFC 3339.
+    pub ended_at: Option<String>,
+    /// Seconds of its attempts together.
+    pub worked_seconds: f64,
+    /// Seconds since something was last seen of its instance.
+    pub heartbeat_age_seconds: Option<f64>,
+    /// Whether a supervisor owns its instance right now.
+    pub supervisor_alive: bool,
+    /// Its status file, as the supervisor wrote it.
+    pub instance: Option<StatusFile>,
+}
+
+/// Something that wants a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssueReport {
+    /// `stuck`, `failed`, `conflict`, …
+    pub kind: String,
+    /// The task, when it is about one.
+    pub task: Option<String>,
+    /// What happened.
+    pub what: String,
+    /// Options that were considered.
+    pub options: Vec<String>,
+    /// What to do.
+    pub remedies: Vec<String>,
+}
+
+/// The JSON Schema of the report; that of the instance status file is in it.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(StatusReport).to_value()
+}

@@ -1,0 +1,463 @@
+use super::*;
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+fn bash(command: &str, mode: &str) -> HookEvent {
+    HookEvent {
+        hook_event_name: "PreToolUse".into(),
+        permission_mode: mode.into(),
+        tool_name: "Bash".into(),
+        tool_input: json!({"command": command, "timeout": 5000, "run_in_background": true}),
+        ..HookEvent::default()
+    }
+}
+
+const EXE: &str = "/opt/orchestra/bin/orchestra";
+
+fn passes(command: &str, mode: &str) -> bool {
+    match in_session(&bash(command, mode), Path::new(EXE)) {
+        Verdict::Allow { input } => {
+            // Nothing but the program's own name changed.
+            let rest = command.trim().strip_prefix("orchestra").unwrap();
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let mut line = format!("'{EXE}'");
+            for word in words {
+                line.push(' ');
+                line.push_str(word);
+            }
+            assert_eq!(input["command"], line);
+            assert_eq!(input["timeout"], 5000);
+            assert_eq!(input["run_in_background"], true);
+            true
+        }
+        Verdict::NoOpinion => false,
+        Verdict::Deny(why) => panic!("{command}: never denied in a session, but: {why}"),
+    }
+}
+
+#[test]
+fn own_commands_of_the_exact_shape_pass_and_nothing_else() {
+    let yes = [
+        "orchestra",
+        "orchestra status",
+        " orchestra  status ",
+        "orchestra status detailed",
+        "orchestra status issues --json",
+        "orchestra status --orchestration 20261121-091500-a1b2c3",
+        "orchestra list",
+        "orchestra list --json",
+        "orchestra logs user-auth",
+        "orchestra logs user-auth --orchestration a",
+        "orchestra report",
+        "orchestra report --orchestration a --json",
+        "orchestra wait --orchestration a --timeout 600",
+        "orchestra doctor",
+        "orchestra schema plan",
+        "orchestra --version",
+        "orchestra --help",
+        "orchestra plan --orchestration a",
+        "orchestra plan --json --orchestration a --dry-run",
+        "orchestra run --orchestration a",
+        "orchestra run --orchestration a --max-workers 3 --timeout 900 --detach",
+        "orchestra run --no-merge --orchestration a",
+        "orchestra merge review",
+        "orchestra merge manual --orchestration a",
+        "orchestra cleanup success",
+        "orchestra cleanup all --dry-run",
+        "orchestra control pause",
+        "orchestra control resume user-auth",
+        "orchestra control retry user-auth --orchestration a",
+        "orchestra control scale-up",
+    ];
+    for command in yes {
+        assert!(passes(command, "default"), "{command} must pass");
+    }
+    let no = [
+        "",
+        " ",
+        "ls",
+        "orchestrate status",
+        "/usr/bin/orchestra status",
+        "./orchestra status",
+        "ORCHESTRA status",
+        "X=1 orchestra status",
+        "sudo orchestra status",
+        "orchestra status; touch evil",
+        "touch evil; orchestra status",
+        "orchestra status && rm -rf x",
+        "orchestra status || x",
+        "orchestra status | sh",
+        "orchestra status & x",
+        "orchestra status\nrm x",
+        "orchestra status\trm",
+        "orchestra status\rrm",
+        "orchestra status > out",
+        "orchestra status 2>&1",
+        "orchestra status < in",
+        "orchestra status $(x)",
+        "orchestra status `x`",
+        "orchestra status $HOME",
+        "orchestra status ${IFS}x",
+        "orchestra status *",
+        "orchestra status ~",
+        "orchestra status #x",
+        "orchestra status \\x",
+        "orchestra status 'summary'",
+        "orchestra status \"summary\"",
+        "orchestra status {a,b}",
+        "orchestra status !x",
+        "orchestra status (x)",
+        "orchestra status resources extra",
+        "orchestra status everything",
+        "orchestra status --watch",
+        "orchestra status --repo /else",
+        "orchestra --repo /else status",
+        "orchestra -v status",
+        "orchestra plan Add",
+        "orchestra plan",
+        "orchestra plan --tasks plan.json",
+        "orchestra plan --orchestration",
+        "orchestra plan --orchestration ../x",
+        "orchestra plan --orchestration -x",
+        "orchestra plan --orchestration=a",
+        "orchestra run",
+        "orchestra run --tasks plan.json",
+        "orchestra run --tasks -",
+        "orchestra run --orchestration a --verify true",
+        "orchestra run --orchestration a --setup x",
+        "orchestra run --orchestration a --permission-mode bypassPermissions",
+        "orchestra run --orchestration a --agent x",
+        "orchestra run --orchestration a --repo /x",
+        "orchestra run --orchestration a --worktree-dir /x",
+        "orchestra run --orchestration a --max-budget-usd 1000",
+        "orchestra run --orchestration a --max-workers 99999999",
+        "orchestra run --orchestration a --max-workers x",
+        "orchestra run --orchestration a extra",
+        "orchestra merge",
+        "orchestra merge automatic",
+        "orchestra merge review automatic",
+        "orchestra cleanup",
+        "orchestra cleanup all",
+        "orchestra cleanup failed",
+        "orchestra cleanup failed --orchestration a",
+        "orchestra control",
+        "orchestra control cancel",
+        "orchestra control answer user-auth yes",
+        "orchestra control broadcast x",
+        "orchestra control pause a b",
+        "orchestra control scale-up a",
+        "orchestra conduct a",
+        "orchestra supervise a b",
+        "orchestra play x",
+        "orchestra worktree --plan x",
+        "orchestra attach a",
+        "orchestra init",
+        "orchestra unknown",
+        "orchestra\u{a0}status",
+        "orchestra statu\u{0455}",
+        "orchestra status \u{202e}x",
+        "orchestra status\0",
+    ];
+    for command in no {
+        assert!(!passes(command, "default"), "{command:?} must not pass");
+    }
+}
+
+#[test]
+fn in_plan_mode_only_looking_passes() {
+    assert!(passes("orchestra status", "plan"));
+    assert!(!passes("orchestra run --orchestration a", "plan"));
+    assert!(!passes("orchestra control pause", "plan"));
+}
+
+#[test]
+fn other_tools_and_events_are_none_of_its_business() {
+    let exe = Path::new(EXE);
+    let mut event = bash("orchestra status", "default");
+    event.tool_name = "Edit".into();
+    assert_eq!(in_session(&event, exe), Verdict::NoOpinion);
+    event = bash("orchestra status", "default");
+    event.hook_event_name = "PostToolUse".into();
+    assert_eq!(in_session(&event, exe), Verdict::NoOpinion);
+    event = bash("orchestra status", "default");
+    event.tool_input = json!({"command": ["orchestra"]});
+    assert_eq!(in_session(&event, exe), Verdict::NoOpinion);
+    assert_eq!(
+        in_session(&bash("orchestra status", ""), Path::new("/it's/orchestra")),
+        Verdict::NoOpinion
+    );
+}
+
+proptest! {
+    /// Whatever passes is made of harmless characters only.
+    #[test]
+    fn what_passes_holds_nothing_that_a_shell_reads(
+        tail in "[ -~\n\t;&|$`'\"<>(){}*?\\\\]{0,60}",
+        head in proptest::sample::select(vec!["orchestra ", "orchestra status ", "orchestra run --orchestration a ", "orchestra control pause "]),
+    ) {
+        let command = format!("{head}{tail}");
+        if let Verdict::Allow { input } = in_session(&bash(&command, "default"), Path::new(EXE)) {
+            let line = input["command"].as_str().unwrap().to_owned();
+            let rest = line.strip_prefix(&format!("'{EXE}'")).unwrap();
+            prop_assert!(rest.chars().all(|c| c.is_ascii_alphanumeric() || " -_./:,+@%".contains(c)), "{line}");
+            prop_assert!(command.starts_with("orchestra"));
+        }
+    }
+
+    /// One character added or changed never turns a refused flag into an allowed one.
+    #[test]
+    fn dangerous_flags_never_pass(
+        flag in proptest::sample::select(vec!["--verify", "--setup", "--permission-mode", "--agent", "--repo", "--tasks", "--worktree-dir", "--base-branch", "--max-budget-usd", "--output", "--cleanup"]),
+        value in "[a-z0-9/.]{0,8}",
+        joined in any::<bool>(),
+        before in any::<bool>(),
+    ) {
+        let flag = if joined { format!("{flag}={value}") } else { format!("{flag} {value}") };
+        let command = if before {
+            format!("orchestra run {flag} --orchestration a")
+        } else {
+            format!("orchestra run --orchestration a {flag}")
+        };
+        prop_assert!(!passes(&command, "default"), "{}", command);
+    }
+}
+
+struct World {
+    _dir: tempfile::TempDir,
+    root: PathBuf,
+    bounds: Bounds,
+}
+
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    for folder in ["trees/mine/src", "trees/other", "main/src", "main/.git"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    std::fs::write(root.join("trees/mine/src/a.rs"), "").unwrap();
+    std::os::unix::fs::symlink(root.join("main"), root.join("trees/mine/link")).unwrap();
+    let bounds = Bounds::new(
+        &root.join("trees/mine"),
+        &root.join("main"),
+        [root.join("scratch")],
+        Some("/home/somebody".into()),
+    );
+    World {
+        _dir: dir,
+        root,
+        bounds,
+    }
+}
+
+impl World {
+    fn event(&self, tool: &str, input: Value) -> HookEvent {
+        HookEvent {
+            hook_event_name: "PreToolUse".into(),
+            tool_name: tool.into(),
+            tool_input: input,
+            cwd: self.root.join("trees/mine").display().to_string(),
+            ..HookEvent::default()
+        }
+    }
+
+    /// `MAIN` and `OTHER` stand for the main checkout and another worktree.
+    fn command(&self, command: &str) -> Verdict {
+        let command = command
+            .replace("MAIN", &self.root.join("main").display().to_string())
+            .replace(
+                "OTHER",
+                &self.root.join("trees/other").display().to_string(),
+            );
+        in_instance(
+            &self.event("Bash", json!({ "command": command })),
+            &self.bounds,
+        )
+    }
+}
+
+#[test]
+fn file_tools_stay_in_the_worktree() {
+    let world = world();
+    let main = world.root.join("main/src/a.rs").display().to_string();
+    for (tool, field, path, good) in [
+        ("Write", "file_path", "src/new.rs", true),
+        ("Edit", "file_path", "src/a.rs", true),
+        ("MultiEdit", "file_path", "./src/../src/a.rs", true),
+        ("NotebookEdit", "notebook_path", "n.ipynb", true),
+        ("Write", "file_path", "/tmp/x", true),
+        ("Write", "file_path", main.as_str(), false),
+        ("Edit", "file_path", "../../main/src/a.rs", false),
+        ("Write", "file_path", "link/src/a.rs", false),
+        ("Write", "file_path", "../other/x", false),
+        ("Write", "file_path", "/etc/passwd", false),
+        ("Write", "file_path", "~/.bashrc", false),
+        ("Write", "file_path", ".claude/settings.local.json", false),
+        ("Write", "file_path", ".git", false),
+        ("NotebookEdit", "notebook_path", "../x.ipynb", false),
+        ("NotebookEdit", "file_path", "n.ipynb", false),
+    ] {
+        let verdict = in_instance(&world.event(tool, json!({ field: path })), &world.bounds);
+        assert_eq!(
+            verdict == Verdict::NoOpinion,
+            good,
+            "{tool} {path}: {verdict:?}"
+        );
+    }
+    // The reason names the file that was meant.
+    let verdict = in_instance(
+        &world.event("Write", json!({ "file_path": main })),
+        &world.bounds,
+    );
+    let Verdict::Deny(why) = verdict else {
+        panic!("denied")
+    };
+    let mine = world.root.join("trees/mine/src/a.rs");
+    assert!(why.contains(&mine.display().to_string()), "{why}");
+    // Tools that change nothing, and tools that nobody knows.
+    for tool in ["Read", "Grep", "Later"] {
+        let event = world.event(tool, json!({ "file_path": main }));
+        assert_eq!(in_instance(&event, &world.bounds), Verdict::NoOpinion);
+    }
+    let strange = world.event("Write", json!({ "file_path": 7 }));
+    assert!(matches!(
+        in_instance(&strange, &world.bounds),
+        Verdict::Deny(_)
+    ));
+}
+
+#[test]
+fn shell_commands_of_daily_work_pass() {
+    let world = world();
+    for command in [
+        "ls -la",
+        "cargo test 2>&1 | tail -5",
+        "git status && git diff HEAD~1",
+        "git add -A && git commit -m 'push and stash'",
+        "git log --oneline | head",
+        "git -c user.name=x commit -m x",
+        "git checkout -- src/a.rs",
+        "git checkout src/a.rs",
+        "git checkout .",
+        "git checkout HEAD~1 src/a.rs",
+        "git checkout --theirs gone.rs",
+        "git restore src/a.rs",
+        "git stash list",
+        "git worktree list",
+        "git branch",
+        "git branch -a",
+        "git branch --contains HEAD",
+        "git merge main",
+        "git rebase main",
+        "git remote -v",
+        "git config user.name",
+        "git config --get user.name",
+        "git fetch",
+        "cd src && touch b.rs",
+        "cat MAIN/src/a.rs",
+        "cp MAIN/.env .env",
+        "diff -r MAIN/src src",
+        "echo x > src/b.rs",
+        "echo x > /tmp/y 2>/dev/null",
+        "rm -rf target",
+        "bash -c 'cargo test'",
+        "cat > notes.md <<'EOF'\ngit push\ncd MAIN\nEOF",
+        "echo 'git push'",
+        "grep -rn 'git stash' .",
+        "X=$(git rev-parse HEAD); echo $X",
+        "echo \"unfinished",
+    ] {
+        let verdict = world.command(command);
+        assert_eq!(verdict, Verdict::NoOpinion, "{command}");
+    }
+}
+
+#[test]
+fn shell_commands_that_reach_outside_do_not() {
+    let world = world();
+    for command in [
+        "git push",
+        "git push origin HEAD",
+        "git  -c x=y push",
+        "/usr/bin/git push",
+        "env A=1 git push",
+        "true && git push",
+        "(git push)",
+        "echo $(git push)",
+        "bash -c 'git push'",
+        "sh -c \"cd x; git push\"",
+        "eval 'git push'",
+        "for b in a; do git push; done",
+        "git stash",
+        "git stash pop",
+        "git worktree add ../x",
+        "git worktree remove OTHER",
+        "git switch main",
+        "git checkout main",
+        "git checkout -b new",
+        "git checkout -",
+        "git checkout HEAD~3",
+        "git branch -D task/other",
+        "git branch new",
+        "git update-ref refs/heads/main HEAD",
+        "git symbolic-ref HEAD refs/heads/main",
+        "git config user.name me",
+        "git config --global user.name me",
+        "git config --unset user.name",
+        "git remote add x y",
+        "git gc",
+        "git -C MAIN commit -am x",
+        "git -C ../../main status",
+        "git -C link add x",
+        "git --git-dir=MAIN/.git commit -m x",
+        "git --git-dir MAIN/.git log",
+        "GIT_DIR=MAIN/.git git commit -m x",
+        "env GIT_WORK_TREE=MAIN git add x",
+        "export GIT_DIR=MAIN/.git",
+        "cd MAIN",
+        "cd MAIN && ls",
+        "cd ../../main && touch x",
+        "cd .. && cd ../main && touch x",
+        "pushd MAIN/src",
+        "cd OTHER",
+        "echo x > MAIN/x",
+        "echo x >> ../../main/x",
+        "echo x > link/x",
+        "echo x > MAIN/src/$NAME",
+        "echo x &> MAIN/x",
+        "cat <<E > MAIN/x\nhello\nE",
+        "echo x | tee MAIN/x",
+        "cp src/a.rs MAIN/src/a.rs",
+        "mv MAIN/src/a.rs .",
+        "rm -rf MAIN/src",
+        "rm MAIN/src/*.rs",
+        "sed -i s/a/b/ MAIN/src/a.rs",
+        "touch OTHER/x",
+        "ln -s src MAIN/x",
+        "dd if=/dev/zero of=MAIN/x",
+        "cd ..; rm -rf other",
+    ] {
+        let verdict = world.command(command);
+        assert!(
+            matches!(verdict, Verdict::Deny(_)),
+            "{command}: {verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn answers_have_the_shape_that_the_client_reads() {
+    assert_eq!(Verdict::NoOpinion.answer(), None);
+    let deny = Verdict::Deny("no".into()).answer().unwrap();
+    assert_eq!(deny["hookSpecificOutput"]["permissionDecision"], "deny");
+    assert_eq!(deny["hookSpecificOutput"]["permissionDecisionReason"], "no");
+}
+
+proptest! {
+    #[test]
+    fn no_command_panics(command in "[a-z ./~$'\"`()<>&|;{}\\\\\n-]{0,80}") {
+        static WORLD: std::sync::LazyLock<World> = std::sync::LazyLock::new(world);
+        let _ = WORLD.command(&command);
+    }
+}

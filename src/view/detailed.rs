@@ -1,0 +1,214 @@
+//! `orchestra status detailed`: each task with all that is known of it.
+
+use super::lines::{self, short};
+use super::page::{Page, Tone, bar, count, fit, money, one_line};
+use super::snapshot::{Snapshot, TaskView};
+use super::summary;
+
+/// The detailed view.
+#[must_use]
+pub fn render(snapshot: &Snapshot, page: &Page) -> String {
+    let mut text = summary::header(snapshot, page);
+    let phases = lines::milestones(snapshot, page);
+    if !phases.is_empty() {
+        text.push('\n');
+    }
+    for line in phases {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    for task in &snapshot.tasks {
+        text.push('\n');
+        text.push_str(&lines::task_line(snapshot, task, page));
+        text.push('\n');
+        for line in lines::below(snapshot, task, page) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        for line in facts(snapshot, task, page) {
+            text.push_str("    ");
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
+    let width = page.width.saturating_sub(4);
+    let mut out = Vec::new();
+    let mut row = |label: &str, value: &str| {
+        let value = fit(&one_line(value), width.saturating_sub(10));
+        out.push(format!("{}{value}", page.faint(&format!("{label:<10}"))));
+    };
+    let attempt = match task.attempts {
+        0 => format!("role {}, not started", task.role),
+        n => format!(
+            "role {}, attempt {n} (at most {})",
+            task.role, task.max_attempts
+        ),
+    };
+    row("work", &attempt);
+    if let Some(place) = &task.place {
+        row("branch", place.branch.as_str());
+        let gone = if task.worktree_exists {
+            ""
+        } else {
+            " (removed)"
+        };
+        row("worktree", &format!("{}{gone}", place.worktree.display()));
+    }
+    let Some(status) = task.status.as_ref().filter(|_| task.attempts > 0) else {
+        return out;
+    };
+    let unknown = || "?".to_owned();
+    let lines_changed = match (status.lines_added, status.lines_removed) {
+        (Some(added), Some(removed)) => format!("+{added} -{removed} lines"),
+        _ => "? lines".to_owned(),
+    };
+    row(
+        "changes",
+        &format!(
+            "{} files, {lines_changed}",
+            status.files_changed.map_or_else(unknown, |n| n.to_string())
+        ),
+    );
+    let tokens = status.tokens.map_or_else(
+        || "? tokens".to_owned(),
+        |t| {
+            format!(
+                "{} tokens in, {} out",
+                count(t.input + t.cache_creation + t.cache_read),
+                count(t.output)
+            )
+        },
+    );
+    row(
+        "cost",
+        &format!("{}, {tokens}", status.cost_usd.map_or_else(unknown, money)),
+    );
+    if task.is_active() {
+        let beat = task.heartbeat_age(snapshot.taken_at);
+        row(
+            "heartbeat",
+            &beat.map_or_else(unknown, |age| format!("{} ago", short(age))),
+        );
+    }
+    if task.is_active()
+        && let Some(activity) = &status.activity
+    {
+        row("doing", activity);
+    }
+    if let Some(message) = &status.forwarded_message {
+        row("told", message);
+    }
+    let progress = &status.progress;
+    match (
+        task.percent().filter(|_| task.is_active()),
+        progress.done,
+        progress.total,
+    ) {
+        (Some(percent), Some(done), Some(total)) => {
+            row(
+                "progress",
+                &format!("[{}] {percent}%  {done} of {total} items", bar(percent, 20)),
+            );
+        }
+        (Some(percent), _, _) => row("progress", &format!("[{}] {percent}%", bar(percent, 20))),
+        _ if task.is_active() => row("progress", "? (the instance keeps no list)"),
+        _ => {}
+    }
+    for item in &progress.items {
+        let (mark, tone) = match item.state.as_str() {
+            "completed" => ("[x]", Tone::Good),
+            "in_progress" => ("[>]", Tone::Busy),
+            _ => ("[ ]", Tone::Faint),
+        };
+        let text = fit(&one_line(&item.text), width.saturating_sub(14));
+        out.push(format!("{:10}{} {text}", "", page.paint(tone, mark)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::testkit::Sample;
+
+    fn sample() -> Snapshot {
+        Sample::of(&[
+            ("database-schema", vec![]),
+            ("api-endpoints", vec![0]),
+            ("search", vec![]),
+        ])
+        .done("database-schema", 300)
+        .working("api-endpoints", 95, Some(50))
+        .build()
+    }
+
+    #[test]
+    fn at_80_columns() {
+        insta::assert_snapshot!(render(&sample(), &Page::new(80, false)), @r#"
+        run-1  RUNNING  for 6m
+        "Create frontend, build backend, setup database"
+
+        [*] phase 1  1/2  database-schema, search
+        [ ] phase 2  0/1  api-endpoints
+
+        [+] database-schema - DONE (5m) - Make database-schema work as it should
+            work      role feature-development, attempt 1 (at most 3)
+            branch    task/database-schema
+            worktree  /work-trees/app/database-schema
+            changes   2 files, +120 -7 lines
+            cost      $0.25, 51.2k tokens in, 3.4k out
+
+        [*] api-endpoints - WORKING (1m) - Make api-endpoints work as it should
+            work      role feature-development, attempt 1 (at most 3)
+            branch    task/api-endpoints
+            worktree  /work-trees/app/api-endpoints
+            changes   2 files, +120 -7 lines
+            cost      $0.25, 51.2k tokens in, 3.4k out
+            heartbeat 5s ago
+            doing     Edit src/lib.rs
+            progress  [##########----------] 50% 1 of 2 items
+                      [x] write the model
+                      [>] write tests
+
+        [>] search - READY - Make search work as it should
+            work      role feature-development, not started
+        "#);
+    }
+
+    #[test]
+    fn at_160_columns() {
+        insta::assert_snapshot!(render(&sample(), &Page::new(160, false)), @r#"
+        run-1  RUNNING  for 6m
+        "Create frontend, build backend, setup database"
+
+        [*] phase 1  1/2  database-schema, search
+        [ ] phase 2  0/1  api-endpoints
+
+        [+] database-schema - DONE (5m) - Make database-schema work as it should
+            work      role feature-development, attempt 1 (at most 3)
+            branch    task/database-schema
+            worktree  /work-trees/app/database-schema
+            changes   2 files, +120 -7 lines
+            cost      $0.25, 51.2k tokens in, 3.4k out
+
+        [*] api-endpoints - WORKING (1m) - Make api-endpoints work as it should
+            work      role feature-development, attempt 1 (at most 3)
+            branch    task/api-endpoints
+            worktree  /work-trees/app/api-endpoints
+            changes   2 files, +120 -7 lines
+            cost      $0.25, 51.2k tokens in, 3.4k out
+            heartbeat 5s ago
+            doing     Edit src/lib.rs
+            progress  [##########----------] 50% 1 of 2 items
+                      [x] write the model
+                      [>] write tests
+
+        [>] search - READY - Make search work as it should
+            work      role feature-development, not started
+        "#);
+    }
+}

@@ -1,0 +1,257 @@
+//! `orchestra status issues`: what wants a person, and how to answer.
+
+use crate::core::record::IntegrationEnd;
+use crate::core::state::TaskState;
+
+use super::lines;
+use super::page::{Page, Tone, fit, one_line, wrap};
+use super::snapshot::{Snapshot, TaskView, Word};
+use super::summary;
+
+/// One thing that wants a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    /// What it is, in a word or two.
+    pub kind: &'static str,
+    /// The task, when it is about one.
+    pub task: Option<String>,
+    /// What happened.
+    pub what: String,
+    /// The options that were considered.
+    pub options: Vec<String>,
+    /// What to do, as commands or sentences.
+    pub remedies: Vec<String>,
+}
+
+/// All that wants a person, the most urgent first.
+#[must_use]
+pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
+    let mut found = Vec::new();
+    let at = |word: Word| snapshot.tasks.iter().filter(move |t| t.word() == word);
+    found.extend(at(Word::Stuck).map(|t| stuck(snapshot, t)));
+    if let Some(end) = &snapshot.integration {
+        found.extend(of_integration(snapshot, end));
+    }
+    found.extend(at(Word::Failed).map(|t| failed(snapshot, t)));
+    found.extend(at(Word::Lost).map(|t| Issue {
+        kind: "lost",
+        task: Some(t.name.to_string()),
+        what: "its supervisor ended without a word".to_owned(),
+        options: vec![],
+        remedies: vec!["nothing: the conductor tries it again".to_owned()],
+    }));
+    for task in at(Word::Skipped) {
+        if let TaskState::Skipped { because } = &task.state
+            && let Some(cause) = snapshot.tasks.get(because.index())
+        {
+            found.push(Issue {
+                kind: "skipped",
+                task: Some(task.name.to_string()),
+                what: format!("it needs {}, which did not get done", cause.name),
+                options: vec![],
+                remedies: vec![format!("orchestra control retry {}", task.name)],
+            });
+        }
+    }
+    for problem in &snapshot.problems {
+        found.push(Issue {
+            kind: "unreadable",
+            task: None,
+            what: problem.clone(),
+            options: vec![],
+            remedies: vec!["orchestra doctor".to_owned()],
+        });
+    }
+    if snapshot.is_live() && !snapshot.conductor_alive {
+        found.push(Issue {
+            kind: "no conductor",
+            task: None,
+            what: "the run is live, but nothing conducts it".to_owned(),
+            options: vec![],
+            remedies: vec![
+                "orchestra status starts a conductor; orchestra doctor says more".to_owned(),
+            ],
+        });
+    }
+    found
+}
+
+fn stuck(snapshot: &Snapshot, task: &TaskView) -> Issue {
+    let status = task.instance();
+    let reason = status.and_then(|s| s.stuck_reason.clone());
+    let id = &snapshot.id;
+    Issue {
+        kind: "stuck",
+        task: Some(task.name.to_string()),
+        what: reason.unwrap_or_else(|| "it did not say why".to_owned()),
+        options: status.map(|s| s.options.clone()).unwrap_or_default(),
+        remedies: vec![
+            format!("orchestra control answer {} \"YOUR ANSWER\"", task.name),
+            format!("orchestra logs {} --orchestration {id}", task.name),
+        ],
+    }
+}
+
+fn failed(snapshot: &Snapshot, task: &TaskView) -> Issue {
+    let what = match &task.state {
+        TaskState::Failed { detail, .. } => detail.clone(),
+        _ => String::new(),
+    };
+    let mut remedies = vec![
+        format!(
+            "orchestra logs {} --orchestration {}",
+            task.name, snapshot.id
+        ),
+        format!("orchestra control retry {}", task.name),
+    ];
+    if let Some(place) = task.place.as_ref().filter(|_| task.worktree_exists) {
+        remedies.push(format!("look at its work in {}", place.worktree.display()));
+    }
+    Issue {
+        kind: "failed",
+        task: Some(task.name.to_string()),
+        what,
+        options: vec![],
+        remedies,
+    }
+}
+
+fn of_integration(snapshot: &Snapshot, end: &IntegrationEnd) -> Option<Issue> {
+    let what = summary::integration(end).0;
+    let merge = "orchestra merge automatic, once that is solved".to_owned();
+    let (kind, task, remedies) = match end {
+        IntegrationEnd::Delivered { .. } | IntegrationEnd::Reviewable { .. } => return None,
+        IntegrationEnd::Conflict { task, .. } => (
+            "conflict",
+            Some(task.to_string()),
+            vec![
+                "orchestra merge manual - one at a time, with both sides".to_owned(),
+                merge,
+            ],
+        ),
+        IntegrationEnd::Red { .. } => (
+            "not verified",
+            None,
+            vec![
+                format!("read {}", snapshot.dir.join("verify.log").display()),
+                merge,
+            ],
+        ),
+        IntegrationEnd::NotDelivered { .. } | IntegrationEnd::Failed { .. } => {
+            ("not delivered", None, vec![merge])
+        }
+    };
+    Some(Issue {
+        kind,
+        task,
+        what,
+        options: vec![],
+        remedies,
+    })
+}
+
+/// The issues view.
+#[must_use]
+pub fn render(snapshot: &Snapshot, page: &Page) -> String {
+    let mut text = summary::header(snapshot, page);
+    let issues = issues(snapshot);
+    if issues.is_empty() {
+        text.push_str(&format!("\n{}\n", page.paint(Tone::Good, "No issues.")));
+        return text;
+    }
+    for issue in &issues {
+        let (mark, tone) = match issue.kind {
+            "stuck" => (lines::symbol(Word::Stuck), Tone::Warn),
+            "skipped" => (lines::symbol(Word::Skipped), Tone::Faint),
+            "lost" => (lines::symbol(Word::Lost), Tone::Warn),
+            _ => (lines::symbol(Word::Failed), Tone::Bad),
+        };
+        let name = issue.task.as_deref().unwrap_or("the run");
+        let kind = issue.kind.to_uppercase();
+        text.push_str(&format!(
+            "\n{} {} - {}\n",
+            page.paint(tone, mark),
+            page.strong(name),
+            page.paint(tone, &kind)
+        ));
+        for line in wrap(&issue.what, page.width.saturating_sub(4)) {
+            text.push_str(&format!("    {line}\n"));
+        }
+        for (n, option) in issue.options.iter().enumerate() {
+            let option = fit(&one_line(option), page.width.saturating_sub(16));
+            text.push_str(&format!("    option {}: {option}\n", n + 1));
+        }
+        for remedy in &issue.remedies {
+            // Commands must stay in one piece to be copied.
+            text.push_str(&format!("    -> {}\n", one_line(remedy)));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::id::TaskName;
+    use crate::core::record::{Record, Verdict};
+    use crate::view::testkit::Sample;
+
+    #[test]
+    fn everything_that_wants_a_person_with_its_remedy() {
+        let snapshot = Sample::of(&[("a", vec![]), ("b", vec![0]), ("c", vec![])])
+            .failed(
+                "a",
+                60,
+                "the verify command is still red after 3 rounds: 2 tests fail",
+            )
+            .skipped("b", "a")
+            .stuck("c", 100, "Which key may I use?")
+            .build();
+        insta::assert_snapshot!(render(&snapshot, &Page::new(80, false)), @r#"
+        run-1  RUNNING  for 2m
+        "Create frontend, build backend, setup database"
+
+        [!] c - STUCK
+            Which key may I use?
+            option 1: use the old key
+            option 2: make a new one
+            -> orchestra control answer c "YOUR ANSWER"
+            -> orchestra logs c --orchestration run-1
+
+        [x] a - FAILED
+            the verify command is still red after 3 rounds: 2 tests fail
+            -> orchestra logs a --orchestration run-1
+            -> orchestra control retry a
+            -> look at its work in /work-trees/app/a
+
+        [-] b - SKIPPED
+            it needs a, which did not get done
+            -> orchestra control retry b
+        "#);
+    }
+
+    #[test]
+    fn a_conflict_and_a_quiet_run() {
+        let snapshot = Sample::flat(1)
+            .done("t1", 60)
+            .record(Record::IntegrationEnded {
+                result: IntegrationEnd::Conflict {
+                    task: TaskName::parse("t1").unwrap(),
+                    files: vec!["src/lib.rs".into(), "Cargo.lock".into()],
+                },
+            })
+            .finished(Verdict::Failed)
+            .build();
+        insta::assert_snapshot!(render(&snapshot, &Page::new(80, false)), @r#"
+        run-1  FAILED  took 1m
+        "Create frontend, build backend, setup database"
+
+        [x] t1 - CONFLICT
+            t1 does not merge: conflicts in src/lib.rs, Cargo.lock
+            -> orchestra merge manual - one at a time, with both sides
+            -> orchestra merge automatic, once that is solved
+        "#);
+        let quiet = Sample::flat(1).working("t1", 9, None).build();
+        assert!(render(&quiet, &Page::default()).ends_with("No issues.\n"));
+    }
+}

@@ -1,0 +1,341 @@
+//! Hand-built looks at runs, for tests.
+
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+use super::clock;
+use super::snapshot::{EmergencyView, Snapshot, Standing, TaskView};
+use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use crate::core::graph::TaskIx;
+use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
+use crate::core::plan::Priority;
+use crate::core::record::{MergeMode, Place, Record, Verdict};
+use crate::core::retry::RetryPolicy;
+use crate::core::state::{Policy, State, TaskFacts};
+use crate::core::time::{Millis, Timestamp};
+use crate::format::status_file::{
+    InstanceStatus, Progress, Resources, StatusFile, TodoItem, Tokens,
+};
+use crate::store::journal::Line;
+
+/// When the sample run begins: 2026-11-21T09:00:00Z.
+pub(crate) const T0: Timestamp = Timestamp(1_795_251_600_000);
+
+/// A run in the making. Times are in seconds; finished tasks ran before the working ones.
+pub(crate) struct Sample {
+    tasks: Vec<TaskView>,
+    phases: Vec<Vec<usize>>,
+    records: Vec<(Timestamp, Record)>,
+    now: Timestamp,
+    pub(crate) request: String,
+    pub(crate) emergency: Option<EmergencyView>,
+}
+
+fn name(text: &str) -> TaskName {
+    TaskName::parse(text).unwrap()
+}
+
+pub(crate) fn oid(c: char) -> Oid {
+    Oid::parse(&c.to_string().repeat(40)).unwrap()
+}
+
+impl Sample {
+    /// Tasks `t1`, `t2`, … each of which needs the one before.
+    pub(crate) fn chain(n: usize) -> Self {
+        let names: Vec<String> = (1..=n).map(|i| format!("t{i}")).collect();
+        let tasks: Vec<(&str, Vec<usize>)> = names
+            .iter()
+            .enumerate()
+            .map(|(i, n)| (n.as_str(), i.checked_sub(1).into_iter().collect()))
+            .collect();
+        Self::of(&tasks)
+    }
+
+    /// Tasks `t1`, `t2`, … of which none needs another.
+    pub(crate) fn flat(n: usize) -> Self {
+        let names: Vec<String> = (1..=n).map(|i| format!("t{i}")).collect();
+        let tasks: Vec<(&str, Vec<usize>)> = names.iter().map(|n| (n.as_str(), vec![])).collect();
+        Self::of(&tasks)
+    }
+
+    /// Tasks with the positions of what they need; dependencies come first.
+    pub(crate) fn of(tasks: &[(&str, Vec<usize>)]) -> Self {
+        let mut phases: Vec<Vec<usize>> = Vec::new();
+        let mut level = Vec::new();
+        for (at, (_, needs)) in tasks.iter().enumerate() {
+            let own = needs.iter().map(|n| level[*n] + 1).max().unwrap_or(0);
+            level.push(own);
+            if phases.len() <= own {
+                phases.push(vec![]);
+            }
+            phases[own].push(at);
+        }
+        Self {
+            tasks: tasks
+                .iter()
+                .map(|(task, needs)| TaskView {
+                    name: name(task),
+                    description: Some(format!("Make {task} work as it should")),
+                    role: "feature-development".into(),
+                    priority: Priority::Normal,
+                    issue_number: None,
+                    estimated_minutes: None,
+                    max_attempts: 3,
+                    needs: needs.clone(),
+                    after: vec![],
+                    state: crate::core::state::TaskState::Waiting,
+                    held: false,
+                    attempts: 0,
+                    failures: 0,
+                    session: None,
+                    place: None,
+                    worktree_exists: false,
+                    started_at: None,
+                    attempt_started_at: None,
+                    ended_at: None,
+                    worked: Millis(0),
+                    supervisor_alive: false,
+                    status: None,
+                })
+                .collect(),
+            phases,
+            records: vec![(T0, Record::Begun)],
+            now: T0,
+            request: "Create frontend, build backend, setup database".into(),
+            emergency: None,
+        }
+    }
+
+    fn at(&mut self, record: Record) {
+        self.records.push((self.now, record));
+    }
+
+    fn view(&mut self, task: &str) -> &mut TaskView {
+        self.tasks
+            .iter_mut()
+            .find(|t| t.name == name(task))
+            .unwrap()
+    }
+
+    /// Changes a task's plan side.
+    pub(crate) fn with(mut self, task: &str, change: impl FnOnce(&mut TaskView)) -> Self {
+        change(self.view(task));
+        self
+    }
+
+    fn start(&mut self, task: &str) {
+        let place = Place {
+            branch: BranchName::for_task(&name(task)),
+            worktree: PathBuf::from(format!("/work-trees/app/{task}")),
+            base: oid('b'),
+        };
+        let attempt = 1 + self
+            .records
+            .iter()
+            .filter(
+                |(_, r)| matches!(r, Record::AttemptStarted { task: t, .. } if *t == name(task)),
+            )
+            .count() as u32;
+        self.at(Record::Prepared {
+            task: name(task),
+            place,
+        });
+        self.at(Record::AttemptStarted {
+            task: name(task),
+            attempt,
+            session: SessionId(Uuid::from_u128(7)),
+            start: StartMode::Fresh,
+        });
+        self.at(Record::AttemptRunning {
+            task: name(task),
+            attempt,
+        });
+        let id = OrchestrationId::parse("run-1").unwrap();
+        let mut status = StatusFile::registered(&id, &name(task));
+        status.status = InstanceStatus::Working;
+        status.attempt = attempt;
+        status.branch = Some(format!("task/{task}"));
+        status.files_changed = Some(2);
+        status.lines_added = Some(120);
+        status.lines_removed = Some(7);
+        status.cost_usd = Some(0.25);
+        status.tokens = Some(Tokens {
+            input: 1200,
+            output: 3400,
+            cache_creation: 0,
+            cache_read: 50_000,
+        });
+        let view = self.view(task);
+        view.status = Some(status);
+        view.worktree_exists = true;
+    }
+
+    fn end(&mut self, task: &str, end: AttemptEnd) {
+        let attempt = self.view(task).status.as_ref().unwrap().attempt;
+        self.at(Record::AttemptEnded {
+            task: name(task),
+            attempt,
+            end,
+            session_seen: true,
+        });
+    }
+
+    /// The task took so long and is done.
+    pub(crate) fn done(mut self, task: &str, seconds: u64) -> Self {
+        self.start(task);
+        self.now = self.now.plus(Millis::from_secs(seconds));
+        let end = AttemptEnd::Complete {
+            head: oid('d'),
+            summary: format!("{task} works, with tests."),
+        };
+        self.end(task, end);
+        self.view(task).status.as_mut().unwrap().status = InstanceStatus::Complete;
+        self
+    }
+
+    /// The task took so long and failed.
+    pub(crate) fn failed(mut self, task: &str, seconds: u64, detail: &str) -> Self {
+        self.start(task);
+        self.now = self.now.plus(Millis::from_secs(seconds));
+        let class = FailureClass::GateNotPassed;
+        self.end(
+            task,
+            AttemptEnd::Failed {
+                class,
+                detail: detail.into(),
+            },
+        );
+        self.at(Record::TaskFailed {
+            task: name(task),
+            class,
+            detail: detail.into(),
+        });
+        self.view(task).status.as_mut().unwrap().status = InstanceStatus::Failed;
+        self
+    }
+
+    /// The task is not tried, because of another.
+    pub(crate) fn skipped(mut self, task: &str, because: &str) -> Self {
+        self.at(Record::TaskSkipped {
+            task: name(task),
+            because: name(because),
+        });
+        self
+    }
+
+    /// An instance is so long at work on the task, and its list is so far.
+    pub(crate) fn working(mut self, task: &str, seconds: u64, percent: Option<u8>) -> Self {
+        self.start(task);
+        self.now = self.now.plus(Millis::from_secs(seconds));
+        let beat = Timestamp(self.now.0 - 5000);
+        let view = self.view(task);
+        view.supervisor_alive = true;
+        let status = view.status.as_mut().unwrap();
+        status.last_heartbeat = Some(clock::rfc3339(beat));
+        status.activity = Some("Edit src/lib.rs".into());
+        status.resources = Resources {
+            processes: Some(3),
+            memory_bytes: Some(210_000_000),
+            cpu_ms: Some(4500),
+        };
+        if let Some(percent) = percent {
+            let item = |text: &str, state: &str| TodoItem {
+                text: text.into(),
+                state: state.into(),
+            };
+            status.progress = Progress {
+                done: Some(1),
+                total: Some(2),
+                percent: Some(percent),
+                current: Some("write tests".into()),
+                items: vec![
+                    item("write the model", "completed"),
+                    item("write tests", "in_progress"),
+                ],
+            };
+        }
+        self
+    }
+
+    /// As [`Sample::working`], but it waits for an answer.
+    pub(crate) fn stuck(mut self, task: &str, seconds: u64, reason: &str) -> Self {
+        self = self.working(task, seconds, None);
+        let status = self.view(task).status.as_mut().unwrap();
+        status.status = InstanceStatus::Stuck;
+        status.stuck_reason = Some(reason.into());
+        status.options = vec!["use the old key".into(), "make a new one".into()];
+        self
+    }
+
+    /// One more record, now.
+    pub(crate) fn record(mut self, record: Record) -> Self {
+        self.at(record);
+        self
+    }
+
+    /// The run ends.
+    pub(crate) fn finished(self, verdict: Verdict) -> Self {
+        self.record(Record::Finished { verdict })
+            .record(Record::Closed)
+    }
+
+    /// The journal.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let line = |(n, (at, entry)): (usize, &(Timestamp, Record))| Line {
+            v: 1,
+            seq: n as u64 + 1,
+            at: *at,
+            entry: entry.clone(),
+        };
+        self.records.iter().enumerate().map(line).collect()
+    }
+
+    /// The look.
+    pub(crate) fn build(self) -> Snapshot {
+        let lines = self.lines();
+        let facts = self
+            .tasks
+            .iter()
+            .map(|t| TaskFacts {
+                name: t.name.clone(),
+                needs: t.needs.iter().map(|n| TaskIx::new(*n as u32)).collect(),
+                after: vec![],
+                urgency: 2,
+                chain: 1,
+                max_attempts: 3,
+            })
+            .collect();
+        let policy = Policy {
+            workers: 5,
+            success_percent: 80,
+            merge: Some(MergeMode::Automatic),
+            retry: RetryPolicy::default(),
+            token: Uuid::nil(),
+        };
+        let state = State::replay(facts, policy, lines.iter().map(|l| &l.entry));
+        let mut snapshot = Snapshot {
+            id: OrchestrationId::parse("run-1").unwrap(),
+            dir: PathBuf::from("/app/.claude/orchestration/run-1"),
+            taken_at: self.now,
+            settings: None,
+            request: Some(self.request),
+            emergency: self.emergency,
+            tasks: self.tasks,
+            phases: self.phases,
+            standing: Standing::Running,
+            workers: None,
+            paused: false,
+            cancelling: false,
+            integration: None,
+            conductor_alive: true,
+            begun_at: None,
+            ended_at: None,
+            records: 0,
+            problems: vec![],
+        };
+        snapshot.take_times(&lines);
+        snapshot.take_state(&state);
+        snapshot
+    }
+}
