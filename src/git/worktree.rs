@@ -286,7 +286,7 @@ impl Repo {
             .worktrees()?
             .into_iter()
             .skip(1)
-            .find(|w| same_path(&w.path, worktree))
+            .find(|w| same_path(&w.path, worktree) && !same_path(&w.path, self.root()))
             .ok_or_else(|| GitError::NotAWorktree {
                 path: worktree.to_owned(),
             })?;
