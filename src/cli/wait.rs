@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         if matches!(snapshot.standing, Standing::Planned) {
             return Err(
                 Failure::usage(format!("{} was planned, but not started", snapshot.id))
-                    .next(format!("orchestra run --tasks {}", run.plan().display())),
+                    .next(format!("orchestra run --orchestration {}", run.id())),
             );
         }
         if let Standing::Finished {

@@ -1,7 +1,7 @@
 //! `orchestra status detailed`: each task with all that is known of it.
 
 use super::lines::{self, short};
-use super::page::{Page, Tone, bar, count, fit, money, one_line};
+use super::page::{Page, Tone, bar, count, fit, money, one_line, plural};
 use super::snapshot::{Snapshot, TaskView};
 use super::summary;
 
@@ -66,13 +66,10 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         (Some(added), Some(removed)) => format!("+{added} -{removed} lines"),
         _ => "? lines".to_owned(),
     };
-    row(
-        "changes",
-        &format!(
-            "{} files, {lines_changed}",
-            status.files_changed.map_or_else(unknown, |n| n.to_string())
-        ),
-    );
+    let files = status
+        .files_changed
+        .map_or_else(|| "? files".to_owned(), |n| plural(n as usize, "file"));
+    row("changes", &format!("{files}, {lines_changed}"));
     let tokens = status.tokens.map_or_else(
         || "? tokens".to_owned(),
         |t| {
@@ -115,6 +112,7 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
             );
         }
         (Some(percent), _, _) => row("progress", &format!("[{}] {percent}%", bar(percent, 20))),
+        (None, Some(done), Some(total)) => row("items", &format!("{done} of {total}")),
         _ if task.is_active() => row("progress", "? (the instance keeps no list)"),
         _ => {}
     }

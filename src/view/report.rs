@@ -237,7 +237,8 @@ fn fenced(text: &str) -> String {
 }
 
 /// A word for a shell line that is to be copied.
-fn shell_word(text: &str) -> String {
+#[must_use]
+pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+@%:,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

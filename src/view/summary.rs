@@ -247,7 +247,7 @@ mod tests {
         .with("search", |t| {
             t.description = Some(
                 "日本語の検索を速くして、結果の並び順も直す。とても長い説明がここに続く".into(),
-            )
+            );
         })
         .done("database-schema", 300)
         .stuck(

@@ -130,13 +130,14 @@ impl Sample {
             worktree: PathBuf::from(format!("/work-trees/app/{task}")),
             base: oid('b'),
         };
-        let attempt = 1 + self
+        let before = self
             .records
             .iter()
             .filter(
                 |(_, r)| matches!(r, Record::AttemptStarted { task: t, .. } if *t == name(task)),
             )
-            .count() as u32;
+            .count();
+        let attempt = 1 + u32::try_from(before).unwrap();
         self.at(Record::Prepared {
             task: name(task),
             place,
@@ -299,7 +300,11 @@ impl Sample {
             .iter()
             .map(|t| TaskFacts {
                 name: t.name.clone(),
-                needs: t.needs.iter().map(|n| TaskIx::new(*n as u32)).collect(),
+                needs: t
+                    .needs
+                    .iter()
+                    .map(|n| TaskIx::new(u32::try_from(*n).unwrap()))
+                    .collect(),
                 after: vec![],
                 urgency: 2,
                 chain: 1,
