@@ -92,9 +92,9 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         );
     }
     if task.is_active()
-        && let Some(activity) = &status.activity
+        && let Some(activity) = lines::activity(task)
     {
-        row("doing", activity);
+        row("doing", &activity);
     }
     if let Some(message) = &status.forwarded_message {
         row("told", message);
@@ -167,7 +167,7 @@ mod tests {
             changes   2 files, +120 -7 lines
             cost      $0.25, 51.2k tokens in, 3.4k out
             heartbeat 5s ago
-            doing     Edit src/lib.rs
+            doing     Edit: src/lib.rs
             progress  [##########----------] 50% 1 of 2 items
                       [x] write the model
                       [>] write tests
@@ -200,7 +200,7 @@ mod tests {
             changes   2 files, +120 -7 lines
             cost      $0.25, 51.2k tokens in, 3.4k out
             heartbeat 5s ago
-            doing     Edit src/lib.rs
+            doing     Edit: src/lib.rs
             progress  [##########----------] 50% 1 of 2 items
                       [x] write the model
                       [>] write tests

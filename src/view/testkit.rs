@@ -234,7 +234,7 @@ impl Sample {
         view.supervisor_alive = true;
         let status = view.status.as_mut().unwrap();
         status.last_heartbeat = Some(clock::rfc3339(beat));
-        status.activity = Some("Edit src/lib.rs".into());
+        status.activity = Some(format!("Edit: /work-trees/app/{task}/src/lib.rs"));
         status.resources = Resources {
             processes: Some(3),
             memory_bytes: Some(210_000_000),
