@@ -94,6 +94,14 @@ impl RunDir {
         &self.dir
     }
 
+    /// The main checkout that it is in. No question to git: a follower asks many times a
+    /// second.
+    #[must_use]
+    pub fn main_checkout(&self) -> &Path {
+        // `.claude/orchestration/ID`, as [`Layout`] joins it.
+        self.dir.ancestors().nth(3).unwrap_or(&self.dir)
+    }
+
     run_files! {
         /// The request, byte for byte as the person gave it.
         request => "request.txt";

@@ -9,4 +9,9 @@
 )]
 
 mod architecture;
+mod dependencies;
+mod harness;
+#[path = "../support/instance.rs"]
+mod instance;
 mod supervise;
+mod whole_run;
