@@ -36,6 +36,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         .timeout
         .and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let changes = Watch::of(run.dir());
+    let mut told = false;
     loop {
         let snapshot = Snapshot::load(&run, cx.now())?;
         if matches!(snapshot.standing, Standing::Planned) {
@@ -86,6 +87,13 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
                     .in_path(run.dir())
                     .next("`orchestra doctor` looks for the cause"),
             );
+        }
+        if snapshot.paused && !told {
+            cx.remark(&format!(
+                "note: {} is paused; `orchestra control resume` goes on",
+                snapshot.id
+            ));
+            told = true;
         }
         let most = deadline.map_or(Duration::from_secs(2), |at| {
             at.saturating_duration_since(now)
