@@ -9,6 +9,9 @@
 )]
 
 mod architecture;
+mod faults;
+mod gate;
 mod harness;
+mod refusals;
 mod supervise;
 mod whole_run;
