@@ -13,5 +13,8 @@ mod dependencies;
 mod harness;
 #[path = "../support/instance.rs"]
 mod instance;
+mod faults;
+mod gate;
+mod refusals;
 mod supervise;
 mod whole_run;
