@@ -170,7 +170,10 @@ fn refusal(turn: &TurnResult) -> AnalyzerError {
         said = one_line(&turn.errors.join("; "), 300);
     }
     if said.is_empty() {
-        said = turn.terminal_reason.clone().unwrap_or_else(|| turn.subtype.clone());
+        said = turn
+            .terminal_reason
+            .clone()
+            .unwrap_or_else(|| turn.subtype.clone());
     }
     let login = matches!(turn.api_error_status, Some(401 | 403)) || said.contains("/login");
     if login {
@@ -309,7 +312,11 @@ impl Client {
         // A pipe has no deadline, so each gets a thread; all end with the client.
         client.thread("analysis-in", move || {
             for message in messages {
-                if stdin.write_all(message.as_bytes()).and_then(|()| stdin.flush()).is_err() {
+                if stdin
+                    .write_all(message.as_bytes())
+                    .and_then(|()| stdin.flush())
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -466,7 +473,8 @@ mod tests {
             format!("Here it is:\n\n```json\n{GOOD}\n```\nDone."),
             format!("I think {GOOD} will do."),
         ] {
-            let analysis = analyze_with(&format!("read line\n{}", answer(&text, "")), LONG).unwrap();
+            let analysis =
+                analyze_with(&format!("read line\n{}", answer(&text, "")), LONG).unwrap();
             assert_eq!(analysis.parsed.plan.len(), 2, "{text}");
             assert_eq!(analysis.cost_usd, Some(0.25));
             assert_eq!(analysis.corrections, 0);
@@ -511,7 +519,10 @@ mod tests {
             (format!("read a\n{overload}"), "try again in a while"),
             ("echo 'Please run /login' >&2; exit 1".to_owned(), "log in"),
             ("echo boom >&2; exit 3".to_owned(), "exit code 3): boom"),
-            ("read a; echo nonsense; echo '[1]'".to_owned(), "exit code 0"),
+            (
+                "read a; echo nonsense; echo '[1]'".to_owned(),
+                "exit code 0",
+            ),
         ] {
             let error = analyze_with(&script, LONG).unwrap_err().to_string();
             assert!(error.contains(said), "{script}: {error}");

@@ -16,7 +16,10 @@ pub struct Args {
 pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     leave_session();
     let id = OrchestrationId::parse(&args.id).map_err(|why| {
-        Failure::usage(format!("{:?} is not the id of an orchestration: {why}", args.id))
+        Failure::usage(format!(
+            "{:?} is not the id of an orchestration: {why}",
+            args.id
+        ))
     })?;
     let repo = cx.repository()?;
     let run = Layout::new(repo.root()).run(&id);

@@ -132,7 +132,8 @@ fn failure(error: &AnalyzerError) -> Failure {
             Failure::new(Exit::PlanInvalid, error.to_string())
                 .next("say it differently, or write the tasks yourself: `orchestra init`")
         }
-        _ => Failure::environment(error.to_string())
-            .next("or write the tasks yourself: `orchestra init`, then `orchestra run --tasks FILE`"),
+        _ => Failure::environment(error.to_string()).next(
+            "or write the tasks yourself: `orchestra init`, then `orchestra run --tasks FILE`",
+        ),
     }
 }

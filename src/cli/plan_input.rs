@@ -154,13 +154,16 @@ fn of_orchestration(
     workers: usize,
     cx: &mut Context<'_>,
 ) -> Result<Obtained, Failure> {
-    let id = OrchestrationId::parse(id)
-        .map_err(|why| Failure::usage(format!("{id:?} is not the id of an orchestration: {why}")))?;
+    let id = OrchestrationId::parse(id).map_err(|why| {
+        Failure::usage(format!("{id:?} is not the id of an orchestration: {why}"))
+    })?;
     let run = Layout::new(root).run(&id);
     if !run.dir().is_dir() {
-        return Err(Failure::usage(format!("there is no orchestration {id} here"))
-            .in_path(run.dir())
-            .next("`orchestra list` shows those that there are"));
+        return Err(
+            Failure::usage(format!("there is no orchestration {id} here"))
+                .in_path(run.dir())
+                .next("`orchestra list` shows those that there are"),
+        );
     }
     if !run.plan().exists() {
         super::analyzer::in_workspace(root, &run, || {}, cx)?;

@@ -53,7 +53,10 @@ pub struct Planned {
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum PlanningError {
     #[error("the orchestration {id} holds no request ({}): start a new one", path.display())]
-    NoRequest { id: String, path: std::path::PathBuf },
+    NoRequest {
+        id: String,
+        path: std::path::PathBuf,
+    },
     #[error("the request is not UTF-8 text")]
     NotText,
     #[error("the stored plan {} cannot be used: {faults}", path.display())]
@@ -183,7 +186,10 @@ fn make(run: &RunDir, request: &str, how: &Planning<'_>) -> Result<Planned, Plan
         .map_or_else(String::new, |usd| format!(", {usd:.2} USD"));
     let tasks = analysis.parsed.plan.len();
     let plural = if tasks == 1 { "" } else { "s" };
-    note(run, &format!("analysis: a plan of {tasks} task{plural}{cost}"));
+    note(
+        run,
+        &format!("analysis: a plan of {tasks} task{plural}{cost}"),
+    );
     Ok(Planned {
         parsed: analysis.parsed,
         cost_usd: analysis.cost_usd,
