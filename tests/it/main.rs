@@ -9,9 +9,12 @@
 )]
 
 mod architecture;
+mod delivery;
 mod faults;
 mod gate;
 mod harness;
 mod refusals;
+mod steering;
 mod supervise;
+mod tidying;
 mod whole_run;

@@ -81,7 +81,10 @@ fn the_five_task_graph_runs_in_four_phases_and_leaves_a_clean_workspace() {
     }
     for (name, needs) in GRAPH {
         for need in *needs {
-            assert!(starts[*name] >= ends[*need], "{name} began before {need} ended");
+            assert!(
+                starts[*name] >= ends[*need],
+                "{name} began before {need} ended"
+            );
             let base = &places[*name].base;
             assert_eq!(room.git(&["show", &format!("{base}:src/{need}")]), *need);
         }
@@ -111,8 +114,15 @@ fn a_sample_task_file_can_be_run_from_anywhere() {
     room.orchestra_in(
         &elsewhere,
         &[
-            "run", "--tasks", "tasks.json", "--repo", &repo, "--output", "results.json",
-            "--agent", "scripted",
+            "run",
+            "--tasks",
+            "tasks.json",
+            "--repo",
+            &repo,
+            "--output",
+            "results.json",
+            "--agent",
+            "scripted",
         ],
     )
     .expect(0);
@@ -155,7 +165,10 @@ fn nothing_of_what_is_said_is_executed_or_changed() {
     assert!(!room.path("pwned").exists());
     assert_eq!(room.git(&["ls-files", "*pwned*"]), "");
     let message = room.git(&["log", "-1", "--format=%B", "HEAD^2"]);
-    assert_eq!(message.trim(), nasty.replace("\r\n", "\n").trim().to_owned());
+    assert_eq!(
+        message.trim(),
+        nasty.replace("\r\n", "\n").trim().to_owned()
+    );
     room.assert_tidy();
 }
 
