@@ -13,8 +13,11 @@ mod dependencies;
 mod harness;
 #[path = "../support/instance.rs"]
 mod instance;
+mod delivery;
 mod faults;
 mod gate;
 mod refusals;
+mod steering;
 mod supervise;
+mod tidying;
 mod whole_run;
