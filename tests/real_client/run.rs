@@ -77,7 +77,10 @@ pub(crate) fn assert_tidy(home: &Home, repository: &Path) {
             .count(),
         1
     );
-    let branches = home.git(repository, &["branch", "--list", "--format=%(refname:short)"]);
+    let branches = home.git(
+        repository,
+        &["branch", "--list", "--format=%(refname:short)"],
+    );
     assert_eq!(branches.lines().count(), 1, "{branches}");
     let left = marked_processes(repository);
     assert!(left.is_empty(), "processes are left: {left:?}");
@@ -111,7 +114,10 @@ fn three_tasks_are_worked_on_merged_verified_and_delivered() {
     let output = orchestra(&home, &server, &repository)
         .args(["run", "--tasks"])
         .arg(&plan)
-        .args(["--verify", "test ! -e docs.txt || grep -q 'paid once' docs.txt"])
+        .args([
+            "--verify",
+            "test ! -e docs.txt || grep -q 'paid once' docs.txt",
+        ])
         .arg("--output")
         .arg(&results)
         .output()
