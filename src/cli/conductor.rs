@@ -10,12 +10,11 @@ use crate::store::layout::RunDir;
 /// at once: a conductor that finds the lock held ends at once.
 ///
 /// # Errors
-/// When this program cannot be found or the repository cannot be used.
+/// When this program cannot be found.
 pub fn ensure(run: &RunDir, cx: &Context<'_>) -> Result<Ensured, Failure> {
-    let repo = cx.repository()?;
     Ok(ensure::ensure(
         run,
-        repo.root(),
+        run.main_checkout(),
         &cx.own_exe()?,
         &cx.environment(),
     ))
@@ -26,8 +25,8 @@ pub fn ensure(run: &RunDir, cx: &Context<'_>) -> Result<Ensured, Failure> {
 /// # Errors
 /// When the inbox cannot be written, or no conductor can be started.
 pub fn ask(run: &RunDir, request: Request, cx: &Context<'_>) -> Result<(), Failure> {
-    let repo = cx.repository()?;
-    ensure::ask(run, request, repo.root(), &cx.own_exe()?, &cx.environment()).map_err(|why| {
+    let root = run.main_checkout();
+    ensure::ask(run, request, root, &cx.own_exe()?, &cx.environment()).map_err(|why| {
         Failure::internal(format!("the request could not be handed over: {why}"))
             .in_path(run.dir())
             .next("`orchestra doctor` looks for the cause")

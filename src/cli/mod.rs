@@ -4,6 +4,7 @@
 //! only [`main`] touches the process. Everything deterministic is elsewhere: a command reads
 //! its input, calls a room below, and prints what a view makes of the result.
 
+pub mod analyze;
 pub mod analyzer;
 pub mod attach;
 pub mod cleanup;
@@ -114,6 +115,8 @@ pub enum Command {
     Config(config::Args),
     Schema(schema::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Analyze(analyze::Args),
     #[command(hide = true)]
     Conduct(conduct::Args),
     #[command(hide = true)]
@@ -230,6 +233,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Config(args)) => config::run(&args, cx),
         Some(Command::Schema(args)) => schema::run(&args, cx),
         Some(Command::Completions(args)) => completions::run(&args, cx),
+        Some(Command::Analyze(args)) => analyze::run(&args, cx),
         Some(Command::Conduct(args)) => conduct::run(&args, cx),
         Some(Command::Supervise(args)) => supervise::run(&args, cx),
         Some(Command::Play(_)) => Err(Failure::internal("a player needs a process of its own")),

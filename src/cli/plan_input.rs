@@ -8,11 +8,12 @@ use super::failure::Failure;
 use crate::core::id::OrchestrationId;
 use crate::core::plan::{Limits, OverlapPolicy};
 use crate::format::plan_file::{self, Parsed};
+use crate::store::layout::Layout;
 use crate::view::plan::{self as plan_view, Options};
 
 /// The inputs that `plan` and `run` share.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
-#[group(id = "plan_input", required = true, multiple = false, args = ["request", "request_file", "tasks", "issue"])]
+#[group(id = "plan_input", required = true, multiple = false, args = ["request", "request_file", "tasks", "issue", "orchestration"])]
 #[command(next_help_heading = "Input (one of)")]
 pub struct PlanInput {
     /// What you want, in a sentence
@@ -27,6 +28,9 @@ pub struct PlanInput {
     /// A GitHub issue of this repository
     #[arg(long, value_name = "N")]
     pub issue: Option<u64>,
+    /// The request or plan of an orchestration that was prepared and not started yet
+    #[arg(long, value_name = "ID")]
+    pub orchestration: Option<String>,
 }
 
 /// A plan that was read and found good, and what was asked for.
@@ -55,11 +59,17 @@ impl PlanInput {
         strict: bool,
         workers: usize,
     ) -> Result<Obtained, Failure> {
+        if let Some(id) = &self.orchestration {
+            return of_orchestration(repository(root)?, id, strict, workers, cx);
+        }
         let mut asked = None;
         let bytes = if let Some(file) = &self.tasks {
             cx.read_input(file)?
         } else if let Some(number) = self.issue {
-            analyzer(cx)?.of_issue(repository(root)?, number)?
+            match cx.analyzer {
+                Some(analyzer) => analyzer.of_issue(repository(root)?, number)?,
+                None => return Err(no_issues()),
+            }
         } else {
             let text = match (&self.request, &self.request_file) {
                 (Some(text), _) => text.clone(),
@@ -71,7 +81,10 @@ impl PlanInput {
                 return Err(Failure::usage("the request is empty")
                     .next("say what you want: orchestra run \"Add user profiles\""));
             }
-            let bytes = analyzer(cx)?.of_request(repository(root)?, &text)?;
+            let bytes = match cx.analyzer {
+                Some(analyzer) => analyzer.of_request(repository(root)?, &text)?,
+                None => super::analyzer::by_claude(repository(root)?, &text, cx)?,
+            };
             asked = Some(text);
             bytes
         };
@@ -133,11 +146,45 @@ pub(super) fn validated(
     })
 }
 
-fn analyzer<'a>(cx: &Context<'a>) -> Result<&'a dyn super::Analyzer, Failure> {
-    cx.analyzer.ok_or_else(|| {
-        Failure::environment("this program was built without an analyzer of requests")
-            .next("give the tasks in a file: orchestra run --tasks FILE")
+/// The plan of a prepared orchestration, made now if it is not there yet.
+fn of_orchestration(
+    root: &Path,
+    id: &str,
+    strict: bool,
+    workers: usize,
+    cx: &mut Context<'_>,
+) -> Result<Obtained, Failure> {
+    let id = OrchestrationId::parse(id).map_err(|why| {
+        Failure::usage(format!("{id:?} is not the id of an orchestration: {why}"))
+    })?;
+    let run = Layout::new(root).run(&id);
+    if !run.dir().is_dir() {
+        return Err(
+            Failure::usage(format!("there is no orchestration {id} here"))
+                .in_path(run.dir())
+                .next("`orchestra list` shows those that there are"),
+        );
+    }
+    if !run.plan().exists() {
+        super::analyzer::in_workspace(root, &run, || {}, cx)?;
+    }
+    let path = run.plan();
+    let bytes = cx.read_input(&path)?;
+    let parsed = validated(&bytes, Some(&path), strict, workers, cx)?;
+    let request = std::fs::read_to_string(run.request())
+        .ok()
+        .or_else(|| parsed.plan.request().map(str::to_owned));
+    Ok(Obtained {
+        parsed,
+        request,
+        issue: None,
+        orchestration: Some(id),
     })
+}
+
+fn no_issues() -> Failure {
+    Failure::environment("this build cannot read issues")
+        .next("give the tasks in a file: orchestra run --tasks FILE")
 }
 
 fn repository(root: Option<&Path>) -> Result<&Path, Failure> {

@@ -236,7 +236,7 @@ fn warn_of_dirt(repo: &Repo, cx: &mut Context<'_>) {
     }
 }
 
-fn find_claude(program: &std::path::Path, cx: &Context<'_>) -> Result<PathBuf, Failure> {
+pub(super) fn find_claude(program: &std::path::Path, cx: &Context<'_>) -> Result<PathBuf, Failure> {
     let found = if program.components().count() > 1 {
         let path = cx.cwd.join(program);
         path.is_file().then_some(path)

@@ -11,6 +11,8 @@ pub mod create;
 mod early;
 pub mod ensure;
 mod launch;
+pub mod log;
+pub mod planning;
 mod prepare;
 mod prompt;
 mod work;

@@ -55,8 +55,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// How long contention on one of git's lock files is waited out.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long output is awaited from pipes that outlive the process, because a hook
-/// left something running in the background that holds them open.
-const PIPE_GRACE: Duration = Duration::from_millis(200);
+/// left something running in the background that holds them open. Long enough for a reader
+/// that is not scheduled at once on a busy machine.
+const PIPE_GRACE: Duration = Duration::from_secs(1);
 
 /// One call of git, not yet started.
 #[derive(Debug, Clone)]
@@ -317,7 +318,7 @@ impl Git {
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(status) = child.try_wait().map_err(failed)? {
-                        let _ = finished.recv_timeout(PIPE_GRACE);
+                        await_pipes(finished, open, PIPE_GRACE);
                         return Ok(status.code());
                     }
                     if Instant::now() > deadline {
@@ -358,6 +359,19 @@ impl Git {
             command: self.rendered(),
             dir: self.dir.clone(),
             seconds: self.timeout.as_secs(),
+        }
+    }
+}
+
+/// Waits until `open` pipes have been read to their end, but no longer than `patience` in
+/// all. One of them is not enough: on a busy machine the other may not have been read yet,
+/// and its text would be missing.
+fn await_pipes(finished: &mpsc::Receiver<()>, open: u32, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    for _ in 0..open {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if finished.recv_timeout(left).is_err() {
+            return;
         }
     }
 }
@@ -496,6 +510,21 @@ mod tests {
     }
 
     #[test]
+    fn both_pipes_are_awaited_and_neither_for_ever() {
+        let (done, finished) = mpsc::channel();
+        let slow = done.clone();
+        done.send(()).unwrap();
+        let reader = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            slow.send(()).unwrap();
+        });
+        await_pipes(&finished, 2, Duration::from_secs(60));
+        assert!(finished.try_recv().is_err(), "the slow one was not awaited");
+        reader.join().unwrap();
+        await_pipes(&finished, 2, Duration::from_millis(1));
+    }
+
+    #[test]
     fn held_locks_are_recognised() {
         let text = "fatal: Unable to create '/a b/.git/index.lock': File exists.\n\nAnother git";
         assert_eq!(
@@ -508,6 +537,17 @@ mod tests {
             Some(".git/config.lock")
         );
         assert_eq!(held_lock(&answer("fatal: not a git repository")), None);
+    }
+
+    #[test]
+    fn a_held_lock_is_tried_again_unless_told_otherwise() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "alias.busy=!test -e tried && exit 0; touch tried; \
+            echo \"fatal: Unable to create '/x/index.lock': File exists.\" >&2; exit 128";
+        let call = || Git::at(dir.path()).args(["-c", script, "busy"]);
+        assert_eq!(call().once().output().unwrap().code, Some(128));
+        std::fs::remove_file(dir.path().join("tried")).unwrap();
+        assert_eq!(call().output().unwrap().code, Some(0));
     }
 
     #[test]

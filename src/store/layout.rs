@@ -94,6 +94,14 @@ impl RunDir {
         &self.dir
     }
 
+    /// The main checkout that it is in. No question to git: a follower asks many times a
+    /// second.
+    #[must_use]
+    pub fn main_checkout(&self) -> &Path {
+        // `.claude/orchestration/ID`, as [`Layout`] joins it.
+        self.dir.ancestors().nth(3).unwrap_or(&self.dir)
+    }
+
     run_files! {
         /// The request, byte for byte as the person gave it.
         request => "request.txt";
@@ -109,6 +117,14 @@ impl RunDir {
         start_lock => "start.lock";
         /// Held while a request is analysed.
         analysis_lock => "analysis.lock";
+        /// Why the last analysis gave no plan.
+        analysis_error => "analysis.error";
+        /// What a background analysis printed, if it ever had to.
+        analysis_stderr => "analysis.stderr";
+        /// Held while a hook looks whether all instances are complete.
+        hook_lock => "hook.lock";
+        /// Marker: a hook has asked for integration.
+        integration_asked => "integration-asked";
         /// Held by the conductor.
         conductor_lock => "conductor.lock";
         /// What the conductor printed, if it ever had to.
@@ -132,6 +148,8 @@ impl RunDir {
         complete_marker => "-complete";
         /// The raw stream of the instance.
         stream_log => ".log";
+        /// Signs of life of an instance that a person talks to.
+        beat => ".beat";
         /// The order for its present attempt.
         launch => ".launch.json";
         /// How its last attempt ended.

@@ -9,4 +9,12 @@
 )]
 
 mod architecture;
+mod dependencies;
+mod harness;
+#[path = "../support/instance.rs"]
+mod instance;
+mod faults;
+mod gate;
+mod refusals;
 mod supervise;
+mod whole_run;

@@ -14,8 +14,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/instance.rs"]
+mod instance;
 mod model_server_itself;
 mod run;
+mod supervised;
 
 use std::time::Duration;
 
