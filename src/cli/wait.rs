@@ -6,6 +6,7 @@ use super::select::{self, Purpose, RunChoice};
 use super::watch::Watch;
 use super::{Context, Exit, Failure, conductor};
 use crate::conduct::ensure::Ensured;
+use crate::store::inbox;
 use crate::view::page::Page;
 use crate::view::report_json::results;
 use crate::view::snapshot::{Snapshot, Standing};
@@ -36,7 +37,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         .timeout
         .and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let changes = Watch::of(run.dir());
+    let mut told = false;
     loop {
+        // First the inbox, then the journal: a letter goes when what follows from it is written.
+        let asked = inbox::letters_waiting(&run.inbox());
         let snapshot = Snapshot::load(&run, cx.now())?;
         if matches!(snapshot.standing, Standing::Planned) {
             return Err(
@@ -48,6 +52,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             verdict,
             closed: true,
         } = snapshot.standing
+            && !asked
         {
             if args.json {
                 cx.print_json(&results(&snapshot))?;
@@ -57,13 +62,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             return Ok(Exit::of_run(verdict, snapshot.integration.as_ref()));
         }
         if matches!(snapshot.standing, Standing::Unknown) && !snapshot.conductor_alive {
-            let why = snapshot.problems.first().cloned().unwrap_or_default();
-            return Err(Failure::internal(format!(
-                "it cannot be told how {} stands: {why}",
-                snapshot.id
-            ))
-            .in_path(run.dir())
-            .next("orchestra doctor"));
+            return Err(select::unreadable(&run, &snapshot));
         }
         let now = Instant::now();
         if deadline.is_some_and(|at| now >= at) {
@@ -86,6 +85,13 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
                     .in_path(run.dir())
                     .next("`orchestra doctor` looks for the cause"),
             );
+        }
+        if snapshot.paused && !told {
+            cx.remark(&format!(
+                "note: {} is paused; `orchestra control resume` goes on",
+                snapshot.id
+            ));
+            told = true;
         }
         let most = deadline.map_or(Duration::from_secs(2), |at| {
             at.saturating_duration_since(now)

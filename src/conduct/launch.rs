@@ -172,8 +172,8 @@ fn over(context: &Context, task: &TaskName, attempt: u32) -> Result<Option<Over>
     Ok(outcome
         .filter(|outcome| outcome.attempt == attempt)
         .map(|outcome| Over {
+            session_seen: outcome.session_seen,
             end: outcome.outcome,
-            session_seen: session_seen(context, task),
         }))
 }
 

@@ -217,6 +217,15 @@ fn hints(snapshot: &Snapshot, page: &Page) -> String {
         hints.push("orchestra status issues - what went wrong");
         hints.push("orchestra control retry - try again what did not get done");
     }
+    let unmerged = snapshot.done() > 0 && snapshot.integration.is_none();
+    if unmerged
+        && matches!(
+            snapshot.verdict(),
+            Some(Verdict::Failed | Verdict::Cancelled | Verdict::Unmerged)
+        )
+    {
+        hints.push("orchestra merge automatic - merge what is done");
+    }
     if !hints.is_empty() {
         text.push('\n');
     }

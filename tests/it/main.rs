@@ -14,5 +14,11 @@ mod harness;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
+mod delivery;
+mod faults;
+mod gate;
+mod refusals;
+mod steering;
 mod supervise;
+mod tidying;
 mod whole_run;
