@@ -13,6 +13,7 @@ mod delivery;
 mod faults;
 mod gate;
 mod harness;
+mod journal_fixture;
 mod refusals;
 mod steering;
 mod supervise;
