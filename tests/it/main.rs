@@ -17,6 +17,7 @@ mod instance;
 mod delivery;
 mod faults;
 mod gate;
+mod journal_fixture;
 mod refusals;
 mod steering;
 mod supervise;
