@@ -40,7 +40,10 @@ pub fn hook(world: &World) -> Outcome {
         Some(Ok(Meant::Run(words))) => Outcome::answered(&run(&words, &event, world)),
         Some(Ok(Meant::Tell(words))) => Outcome::context(
             "UserPromptExpansion",
-            &format!("The command to run is exactly: orchestra {}", words.join(" ")),
+            &format!(
+                "The command to run is exactly: orchestra {}",
+                words.join(" ")
+            ),
         ),
     }
 }
@@ -110,14 +113,19 @@ fn control(
     let usage = || Err(CONTROL_USAGE.to_owned());
     let is_task = |word: &str| TaskName::parse(word).is_ok();
     match words {
-        [verb @ ("pause" | "resume" | "cancel" | "retry")] => Ok(Meant::Run(with("control", &[verb]))),
+        [verb @ ("pause" | "resume" | "cancel" | "retry")] => {
+            Ok(Meant::Run(with("control", &[verb])))
+        }
         [verb @ ("pause" | "resume" | "cancel" | "retry"), task] if is_task(task) => {
             Ok(Meant::Run(with("control", &[verb, task])))
         }
         [verb @ ("scale-up" | "scale-down")] => Ok(Meant::Run(with("control", &[verb]))),
         ["answer", task, _, ..] if is_task(task) => {
             let text = after(typed, &["answer", task]);
-            Ok(Meant::Run(with_text(with("control", &["answer", task]), text)))
+            Ok(Meant::Run(with_text(
+                with("control", &["answer", task]),
+                text,
+            )))
         }
         ["broadcast", _, ..] => {
             let text = after(typed, &["broadcast"]);
@@ -173,8 +181,14 @@ fn run(words: &[String], event: &HookEvent, world: &World) -> String {
     let key = ProcessKey::of(child.id());
     let (tell, told) = mpsc::channel();
     let mut reading = 0;
-    let out = child.stdout.take().map(|o| Box::new(o) as Box<dyn Read + Send>);
-    let err = child.stderr.take().map(|e| Box::new(e) as Box<dyn Read + Send>);
+    let out = child
+        .stdout
+        .take()
+        .map(|o| Box::new(o) as Box<dyn Read + Send>);
+    let err = child
+        .stderr
+        .take()
+        .map(|e| Box::new(e) as Box<dyn Read + Send>);
     for (at, pipe) in [out, err].into_iter().enumerate() {
         let Some(mut pipe) = pipe else { continue };
         let tell = tell.clone();
@@ -217,7 +231,10 @@ fn run(words: &[String], event: &HookEvent, world: &World) -> String {
     };
     if text.chars().count() > MAX_SHOWN {
         let shown: String = text.chars().take(MAX_SHOWN).collect();
-        return format!("{shown}\n… `orchestra {}` in a terminal shows all", words.join(" "));
+        return format!(
+            "{shown}\n… `orchestra {}` in a terminal shows all",
+            words.join(" ")
+        );
     }
     text
 }
@@ -240,7 +257,11 @@ mod tests {
         for (command, typed, words) in [
             ("orchestra-status", "", "status"),
             ("orchestra-status", " detailed ", "status|detailed"),
-            ("orchestra-status", "--orchestration r-1 issues", "status|issues|--orchestration|r-1"),
+            (
+                "orchestra-status",
+                "--orchestration r-1 issues",
+                "status|issues|--orchestration|r-1",
+            ),
             ("orchestra-status", "detailed; rm x", "Usage:"),
             ("orchestra-status", "--repo /x", "Usage:"),
             ("orchestra-status", "$(x)", "Usage:"),
@@ -249,18 +270,38 @@ mod tests {
             ("merge-results", "automatic --verify true", "Usage:"),
             ("cleanup-orchestra", "", "cleanup|all|--dry-run"),
             ("cleanup-orchestra", "success", "cleanup|success"),
-            ("cleanup-orchestra", "all --dry-run", "cleanup|all|--dry-run"),
+            (
+                "cleanup-orchestra",
+                "all --dry-run",
+                "cleanup|all|--dry-run",
+            ),
             ("cleanup-orchestra", "everything", "Usage:"),
             ("orchestra-control", "pause", "control|pause"),
-            ("orchestra-control", "cancel user-auth", "control|cancel|user-auth"),
+            (
+                "orchestra-control",
+                "cancel user-auth",
+                "control|cancel|user-auth",
+            ),
             ("orchestra-control", "cancel ../x", "Usage:"),
             ("orchestra-control", "cancel a b", "Usage:"),
             ("orchestra-control", "scale-up", "control|scale-up"),
             ("orchestra-control", "scale-up 99", "Usage:"),
             ("orchestra-control", "answer auth", "Usage:"),
-            ("orchestra-control", "answer auth yes do", "control|answer|auth|--|yes do"),
-            ("orchestra-control", "broadcast 'use  tabs'", "control|broadcast|--|use  tabs"),
-            ("orchestra-control", "--orchestration r-1 broadcast --x", "control|broadcast|--orchestration|r-1|--|--x"),
+            (
+                "orchestra-control",
+                "answer auth yes do",
+                "control|answer|auth|--|yes do",
+            ),
+            (
+                "orchestra-control",
+                "broadcast 'use  tabs'",
+                "control|broadcast|--|use  tabs",
+            ),
+            (
+                "orchestra-control",
+                "--orchestration r-1 broadcast --x",
+                "control|broadcast|--orchestration|r-1|--|--x",
+            ),
             ("orchestra-control", "", "Usage:"),
             ("orchestra-control", "explode", "Usage:"),
             (
@@ -269,7 +310,11 @@ mod tests {
                 "control|answer|auth|--|Use OAuth; $(rm -rf x)\n`it's` -- \\\"so\\\"",
             ),
         ] {
-            assert_eq!(run_words(command, typed).as_deref(), Some(words), "{command} {typed}");
+            assert_eq!(
+                run_words(command, typed).as_deref(),
+                Some(words),
+                "{command} {typed}"
+            );
         }
         assert_eq!(run_words("other", "x"), None);
     }
@@ -277,7 +322,9 @@ mod tests {
     #[test]
     fn other_commands_and_instances_are_left_alone() {
         let mut world = World {
-            input: br#"{"hook_event_name":"UserPromptExpansion","command_name":"x:orchestra-status"}"#.to_vec(),
+            input:
+                br#"{"hook_event_name":"UserPromptExpansion","command_name":"x:orchestra-status"}"#
+                    .to_vec(),
             ..World::default()
         };
         assert_eq!(hook(&world), Outcome::Silent);

@@ -56,7 +56,9 @@ impl World {
     /// Whether this runs inside an instance, or inside an analysis.
     #[must_use]
     pub fn in_instance(&self) -> bool {
-        self.env.get(MARK_VARIABLE).is_some_and(|mark| !mark.is_empty())
+        self.env
+            .get(MARK_VARIABLE)
+            .is_some_and(|mark| !mark.is_empty())
     }
 
     /// A folder that an event named, else where this was started.

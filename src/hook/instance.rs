@@ -188,11 +188,21 @@ fn set_integration_going(run: &KnownRun, world: &World) -> Result<bool, String> 
         .filter(|task| !dir.complete_marker(task).exists())
         .count();
     if missing > 0 {
-        log::note(dir, &format!("{} of {} instances are complete", tasks.len() - missing, tasks.len()));
+        log::note(
+            dir,
+            &format!(
+                "{} of {} instances are complete",
+                tasks.len() - missing,
+                tasks.len()
+            ),
+        );
         return Ok(false);
     }
     if !planned {
-        log::note(dir, "all known instances are complete; there is no plan to integrate by");
+        log::note(
+            dir,
+            "all known instances are complete; there is no plan to integrate by",
+        );
         return Ok(true);
     }
     let settings: Option<SettingsFile> = atomic::peek_json(&dir.settings());
@@ -204,7 +214,8 @@ fn set_integration_going(run: &KnownRun, world: &World) -> Result<bool, String> 
         );
         return Ok(true);
     };
-    let first = atomic::create_new(&dir.integration_asked(), b"asked\n").map_err(|e| e.to_string())?;
+    let first =
+        atomic::create_new(&dir.integration_asked(), b"asked\n").map_err(|e| e.to_string())?;
     if first {
         log::note(dir, "all instances are complete; integration begins");
         let mode = settings.merge.unwrap_or(MergeMode::Automatic);

@@ -36,7 +36,11 @@ pub fn hook(world: &World) -> Outcome {
 
 fn of_script(document: &IntegrationDocument, world: &World) -> Result<Outcome, String> {
     let run = known_run(&document.orchestration_id, &world.cwd, world)?;
-    let outcome = if document.success { "success" } else { "failure" };
+    let outcome = if document.success {
+        "success"
+    } else {
+        "failure"
+    };
     log::note(
         &run.dir,
         &format!(
@@ -76,7 +80,12 @@ fn of_script(document: &IntegrationDocument, world: &World) -> Result<Outcome, S
 /// Lets the program remove what is done; unmerged work is kept. Says what came of it.
 fn clean_up(run: &KnownRun, world: &World) -> String {
     let output = process::command(&world.program("orchestra"), &world.env)
-        .args(["cleanup", "success", "--orchestration", run.dir.id().as_str()])
+        .args([
+            "cleanup",
+            "success",
+            "--orchestration",
+            run.dir.id().as_str(),
+        ])
         .arg("--repo")
         .arg(&run.main)
         .stdin(Stdio::null())
@@ -108,7 +117,9 @@ fn summary(result: &Value) -> String {
 }
 
 fn texts(result: &Value, fields: &[&str]) -> Option<Vec<String>> {
-    let list = fields.iter().find_map(|field| result.get(*field)?.as_array())?;
+    let list = fields
+        .iter()
+        .find_map(|field| result.get(*field)?.as_array())?;
     Some(list.iter().map(text_of).collect())
 }
 
@@ -134,7 +145,11 @@ fn head(document: &IntegrationDocument, title: &str) -> String {
         "# {title}\n\n- Orchestration: `{}`\n- Time: {}\n- Result: {}\n\n## Summary\n\n{}\n",
         document.orchestration_id,
         clock::rfc3339(conduct::now()),
-        if document.success { "success" } else { "failure" },
+        if document.success {
+            "success"
+        } else {
+            "failure"
+        },
         quoted(&summary(&document.integration_result)),
     )
 }

@@ -15,7 +15,10 @@ pub fn main_checkout(start: &Path) -> Option<PathBuf> {
         return Some(top.to_owned());
     }
     let text = std::fs::read_to_string(&dot_git).ok()?;
-    let folder = top.join(text.strip_prefix("gitdir: ")?.trim_end_matches(['\n', '\r']));
+    let folder = top.join(
+        text.strip_prefix("gitdir: ")?
+            .trim_end_matches(['\n', '\r']),
+    );
     // A linked worktree says where the shared folder is; a submodule does not.
     let Ok(common) = std::fs::read_to_string(folder.join("commondir")) else {
         return Some(top.to_owned());
@@ -75,7 +78,11 @@ mod tests {
         std::fs::write(root.join("trees/x/.git"), link).unwrap();
         let main = root.join("main");
         for folder in ["main", "main/a/b", "trees/x", "trees/x/deep"] {
-            assert_eq!(main_checkout(&root.join(folder)), Some(main.clone()), "{folder}");
+            assert_eq!(
+                main_checkout(&root.join(folder)),
+                Some(main.clone()),
+                "{folder}"
+            );
         }
         assert_eq!(main_checkout(Path::new("/")), None);
         assert!(layout(&main).is_none());

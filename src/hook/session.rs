@@ -39,7 +39,9 @@ pub fn begun(event: &HookEvent, world: &World) -> Outcome {
         match ensure::ensure(&run, &main, &world.program("orchestra"), &world.env) {
             Ensured::Started => {
                 log::note(&run, "the conductor was gone; a new one took over");
-                said.push(format!("the orchestration {id} was interrupted and goes on now"));
+                said.push(format!(
+                    "the orchestration {id} was interrupted and goes on now"
+                ));
             }
             Ensured::Failed(why) => said.push(format!(
                 "the orchestration {id} was interrupted and could not be taken up: {why}"

@@ -54,8 +54,15 @@ impl Symbols {
     }
 
     fn of(signs: [&str; 7]) -> Self {
-        let [conducting, active, complete, integration, cleanup, success, error] =
-            signs.map(str::to_owned);
+        let [
+            conducting,
+            active,
+            complete,
+            integration,
+            cleanup,
+            success,
+            error,
+        ] = signs.map(str::to_owned);
         Self {
             conducting,
             active,
@@ -125,7 +132,13 @@ impl Default for Style {
     fn default() -> Self {
         Self {
             symbols: Symbols::unicode(),
-            show: vec![Part::Count, Part::Tasks, Part::Progress, Part::Time, Part::Cost],
+            show: vec![
+                Part::Count,
+                Part::Tasks,
+                Part::Progress,
+                Part::Time,
+                Part::Cost,
+            ],
             width: 80,
         }
     }
@@ -259,7 +272,14 @@ fn figures(snapshot: &Snapshot, style: &Style) -> Vec<String> {
         .tasks
         .iter()
         .filter(|t| matches!(t.word(), Word::Stuck | Word::Failed | Word::Lost))
-        .map(|t| format!("{} {} {}", signs.error, t.name, t.word().text().to_lowercase()))
+        .map(|t| {
+            format!(
+                "{} {} {}",
+                signs.error,
+                t.name,
+                t.word().text().to_lowercase()
+            )
+        })
         .collect();
     parts.extend(troubled);
     for part in &style.show {
@@ -320,7 +340,10 @@ mod tests {
         assert_eq!(chosen.show, [Part::Progress, Part::Cost]);
         assert_eq!(chosen.width, 60);
         let own = style(&["--symbols", "active=*,error=X"]).unwrap();
-        assert_eq!((own.symbols.active.as_str(), own.symbols.error.as_str()), ("*", "X"));
+        assert_eq!(
+            (own.symbols.active.as_str(), own.symbols.error.as_str()),
+            ("*", "X")
+        );
         for bad in [
             &["--show", "all"][..],
             &["--symbols", "pretty"],

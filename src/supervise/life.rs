@@ -150,6 +150,7 @@ impl<'a> Life<'a> {
         let env = environment(supervision, &launch, &marker, slot.as_ref());
         let workshop = Workshop {
             worktree: launch.worktree.clone(),
+            main_checkout: launch.main_checkout.clone(),
             rules: Rules {
                 branch: launch.branch.clone(),
                 base: launch.base.clone(),
@@ -272,6 +273,8 @@ impl<'a> Life<'a> {
                     agent.stream_over = true;
                 }
             }
+            // The look at it follows every message.
+            Msg::Exit => {}
             Msg::LogFault(why) => {
                 self.note(&format!("the stream is no longer kept: {why}"));
                 self.log_fault = Some(why);
@@ -537,6 +540,9 @@ impl<'a> Life<'a> {
             exit: None,
         });
         let text = |e: std::io::Error| format!("cannot start a thread: {e}");
+        let tell = self.tell.clone();
+        let ended = move || drop(tell.send(Msg::Exit));
+        process::on_end(agent.child.id(), ended).map_err(text)?;
         agent.stdin = Some(watch::write_stdin(stdin).map_err(text)?);
         watch::read_stream(stdout, log, self.tell.clone()).map_err(text)?;
         watch::read_stderr(stderr, self.tell.clone()).map_err(text)

@@ -10,11 +10,11 @@
 
 mod architecture;
 mod dependencies;
+mod faults;
+mod gate;
 mod harness;
 #[path = "../support/instance.rs"]
 mod instance;
-mod faults;
-mod gate;
 mod refusals;
 mod supervise;
 mod whole_run;
