@@ -18,9 +18,10 @@ mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
-#[path = "../support/instance.rs"]
 mod refusals;
 mod steering;
 mod supervise;
+mod surroundings;
 mod tidying;
+mod upkeep;
 mod whole_run;
