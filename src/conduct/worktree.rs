@@ -121,12 +121,15 @@ fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
         None => true,
     };
     if let Some(registered) = registered {
-        let clean = !registered.path.is_dir()
-            || repo.status(&registered.path).is_ok_and(|status| {
+        // Somebody deleted it: what was committed is on the branch, which is attached again.
+        let gone = is_gone(&registered.path);
+        let clean = || {
+            repo.status(&registered.path).is_ok_and(|status| {
                 // In an interrupted checkout files are missing; none of them is new.
                 status.untracked.is_empty()
-            });
-        if !untouched || !clean {
+            })
+        };
+        if !gone && (!untouched || !clean()) {
             return Err(StartError::Other(format!(
                 "the worktree {} was not made ready by this run, but its branch {} holds work; \
                  look at it, and remove it with `git worktree remove` when it is not needed",
@@ -142,6 +145,14 @@ fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
         repo.delete_ref(&place.branch.full_ref(), &tip)?;
     }
     Ok(())
+}
+
+/// Whether nothing is left of a folder but perhaps itself.
+fn is_gone(folder: &Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 /// The worktree's own settings: what the instance may do, and the guard in front of it.
