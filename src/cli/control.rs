@@ -151,10 +151,8 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
     };
     if matches!(snapshot.standing, Standing::Planned) {
         return Err(
-            Failure::usage(format!("{} was planned, but not started", snapshot.id)).next(format!(
-                "orchestra run --tasks {}",
-                snapshot.dir.join("orchestration-plan.json").display()
-            )),
+            Failure::usage(format!("{} was planned, but not started", snapshot.id))
+                .next(format!("orchestra run --orchestration {}", snapshot.id)),
         );
     }
     if finished && !matches!(action, Action::Retry(_)) {

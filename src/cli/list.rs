@@ -9,7 +9,7 @@ use crate::format::SCHEMA_VERSION;
 use crate::store::layout::RunDir;
 use crate::view::clock::rfc3339;
 use crate::view::lines::short;
-use crate::view::page::{cell, fit, one_line};
+use crate::view::page::{cell, columns, fit, one_line};
 use crate::view::report_json::{state_name, verdict_name};
 use crate::view::snapshot::Snapshot;
 use crate::view::summary::standing;
@@ -63,11 +63,13 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         .max()
         .unwrap_or(0)
         .min(40);
-    let room = page.width.saturating_sub(width + 20 + 8 + 8 + 4);
+    let states = looks.iter().map(|(_, s)| columns(&standing(s).0)).max();
+    let state_width = states.unwrap_or(0).max(5);
+    let room = page.width.saturating_sub(width + state_width + 7 + 7 + 4);
     let head = format!(
         "{} {} {} {} request",
         cell("id", width),
-        cell("state", 20),
+        cell("state", state_width),
         cell("age", 7),
         cell("tasks", 7)
     );
@@ -83,7 +85,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         let line = format!(
             "{} {} {} {} {}",
             cell(run.id().as_str(), width),
-            page.paint(tone, &cell(&state, 20)),
+            page.paint(tone, &cell(&state, state_width)),
             cell(&age.unwrap_or_else(|| "?".into()), 7),
             cell(&format!("{}/{}", snapshot.done(), snapshot.tasks.len()), 7),
             fit(&request, room)

@@ -8,7 +8,7 @@ use super::{Context, Exit, Failure, conductor};
 use crate::store::layout::RunDir;
 use crate::view::live::{self, Region};
 use crate::view::machine::Machine;
-use crate::view::page::Page;
+use crate::view::page::{Page, columns, fit};
 use crate::view::snapshot::Snapshot;
 use crate::view::{detailed, issues, report_json, resources, summary};
 
@@ -121,10 +121,10 @@ fn watch(args: &Args, run: &RunDir, cx: &mut Context<'_>) -> Result<Exit, Failur
                 .map_err(|e| Failure::internal(format!("the output cannot be encoded: {e}")))?;
             cx.print(&format!("{text}\n"))?;
         } else if cx.terminal {
-            let (columns, rows) = live::terminal_size().unwrap_or((cx.page.width, 24));
-            let page = Page::new(columns, cx.page.color);
+            let (wide, rows) = live::terminal_size().unwrap_or((cx.page.width, 24));
+            let page = Page::new(wide, cx.page.color);
             let text = render(args.mode, &snapshot, &page);
-            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            let mut lines: Vec<String> = text.lines().map(|l| narrow(l, wide)).collect();
             if snapshot.is_live() && lines.len() >= rows {
                 lines.truncate(rows.saturating_sub(2));
                 lines.push(page.faint("…"));
@@ -149,5 +149,16 @@ fn watch(args: &Args, run: &RunDir, cx: &mut Context<'_>) -> Result<Exit, Failur
         }
         // Ages and times go on even when no file changes.
         changes.pause(Duration::from_secs(if cx.terminal { 1 } else { 10 }));
+    }
+}
+
+/// A line that does not wrap: addresses and commands are printed whole, but a wrapped line
+/// could not be painted over. Too long ones lose their colours with their end.
+fn narrow(line: &str, width: usize) -> String {
+    let plain = anstream::adapter::strip_str(line).to_string();
+    if columns(&plain) <= width {
+        line.to_owned()
+    } else {
+        fit(&plain, width)
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         .timeout
         .and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let changes = Watch::of(run.dir());
+    let mut told = false;
     loop {
         // First the inbox, then the journal: a letter goes when what follows from it is written.
         let asked = inbox::letters_waiting(&run.inbox());
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         if matches!(snapshot.standing, Standing::Planned) {
             return Err(
                 Failure::usage(format!("{} was planned, but not started", snapshot.id))
-                    .next(format!("orchestra run --tasks {}", run.plan().display())),
+                    .next(format!("orchestra run --orchestration {}", run.id())),
             );
         }
         if let Standing::Finished {
@@ -84,6 +85,13 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
                     .in_path(run.dir())
                     .next("`orchestra doctor` looks for the cause"),
             );
+        }
+        if snapshot.paused && !told {
+            cx.remark(&format!(
+                "note: {} is paused; `orchestra control resume` goes on",
+                snapshot.id
+            ));
+            told = true;
         }
         let most = deadline.map_or(Duration::from_secs(2), |at| {
             at.saturating_duration_since(now)

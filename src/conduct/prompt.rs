@@ -68,8 +68,9 @@ pub(super) fn rules(briefing: &Briefing<'_>) -> String {
          - You are done when the task is done and checked. Your last message is a summary for \
          whoever builds on your work: what you changed, what they need to know, what is open. \
          No more than 200 words.\n\
-         - If you cannot go on, do not invent an answer: commit what is sound, and say in your \
-         last message exactly what you need and which options you considered.\n",
+         - If you cannot go on without an answer from a person, do not invent one. Commit what is \
+         sound, then end your turn with a line `STUCK: ` and what you need to know, followed by a \
+         line `- ` for each option that you considered. The answer reaches you here.\n",
         worktree = briefing.worktree.display(),
         branch = briefing.branch,
     );

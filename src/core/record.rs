@@ -188,8 +188,12 @@ pub enum Record {
         /// The task; the run when absent.
         task: Option<TaskName>,
     },
-    /// The whole run is to end.
-    CancelRequested,
+    /// It is to end.
+    CancelRequested {
+        /// The task; the run when absent.
+        #[serde(default)]
+        task: Option<TaskName>,
+    },
     /// Another number of instances may run at once.
     WorkersChanged {
         /// The number.

@@ -386,6 +386,30 @@ fn a_crashed_attempt_is_resumed_with_the_same_session() {
 }
 
 #[test]
+fn a_task_that_is_cancelled_before_its_supervisor_lives_is_cancelled_all_the_same() {
+    let mut world = World::new(
+        facts(&[vec![], vec![]], &[vec![], vec![]]),
+        policy(2),
+        |_, _| (Fate::Complete, 100),
+    );
+    // At the time of the request the place is being prepared: nobody hears a stop.
+    world.ask(
+        1,
+        Request::Cancel {
+            task: TaskName::parse("t0").ok(),
+        },
+    );
+    world.run();
+    world.assert_ended();
+    assert_eq!(world.state.task(ix(0)).state, TaskState::Cancelled);
+    assert!(matches!(
+        world.state.task(ix(1)).state,
+        TaskState::Done { .. }
+    ));
+    assert!(world.launches.iter().all(|(task, _)| *task != ix(0)));
+}
+
+#[test]
 fn retry_after_the_end_revives_what_was_lost_and_delivers_again() {
     let needs = [vec![], vec![0]];
     let mut world = World::new(

@@ -174,6 +174,8 @@ pub struct Entry {
     pub lesson: Option<String>,
     /// Whether it is held back on request.
     pub held: bool,
+    /// Whether it is being taken out on request.
+    pub cancelling: bool,
 }
 
 /// Where the orchestration as a whole stands.
@@ -251,6 +253,7 @@ impl State {
                 session_seen: false,
                 lesson: None,
                 held: false,
+                cancelling: false,
             })
             .collect();
         let mut state = Self {
@@ -518,7 +521,12 @@ impl State {
             Record::TaskRevived { task } => self.revive(task),
             Record::PauseRequested { task } => self.hold(task.as_ref(), true),
             Record::ResumeRequested { task } => self.hold(task.as_ref(), false),
-            Record::CancelRequested => self.cancelling = true,
+            Record::CancelRequested { task: None } => self.cancelling = true,
+            Record::CancelRequested { task: Some(name) } => {
+                if let Some(ix) = self.find(name) {
+                    self.tasks[ix.index()].cancelling = true;
+                }
+            }
             Record::WorkersChanged { workers } => self.workers = (*workers).max(1),
             Record::IntegrationStarted { mode } => self.phase = Phase::Integrating(*mode),
             Record::IntegrationEnded { result } => {
@@ -615,6 +623,7 @@ impl State {
         let entry = &mut self.tasks[ix.index()];
         entry.failures = 0;
         entry.held = false;
+        entry.cancelling = false;
         self.cancelling = false;
         self.paused = false;
         self.phase = Phase::Running;

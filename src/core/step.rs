@@ -105,11 +105,7 @@ impl Stepper<'_> {
         let active: Vec<TaskIx> = self.state.active().iter().copied().collect();
         for ix in active {
             self.start_or_watch(ix);
-            if self.state.cancelling {
-                self.stop(ix, StopHow::Cancel);
-            } else if self.state.paused || self.state.task(ix).held {
-                self.stop(ix, StopHow::Pause);
-            }
+            self.stop_if_asked(ix);
         }
         // A crash may have come between the end of a task and what follows from it.
         for ix in self.state.indexes().collect::<Vec<_>>() {
@@ -167,11 +163,7 @@ impl Stepper<'_> {
             let task = self.name(ix);
             self.record(Record::AttemptRunning { task, attempt });
         }
-        if self.state.cancelling {
-            self.stop(ix, StopHow::Cancel);
-        } else if self.ending(ix) {
-            self.stop(ix, StopHow::Pause);
-        }
+        self.stop_if_asked(ix);
     }
 
     fn ended(&mut self, ix: TaskIx, attempt: u32, end: &AttemptEnd, session_seen: bool) {
@@ -189,7 +181,10 @@ impl Stepper<'_> {
             end,
             session_seen,
         });
-        if self.state.task(ix).state.is_settled() {
+        if self.state.task(ix).cancelling && !self.state.task(ix).state.is_settled() {
+            // However the attempt ended, it is not tried again.
+            self.settle_as_cancelled(ix);
+        } else if self.state.task(ix).state.is_settled() {
             self.skip_those_that_need(ix);
         }
     }
@@ -201,7 +196,7 @@ impl Stepper<'_> {
             Request::Cancel { task: None } => {
                 let over = matches!(self.state.phase, Phase::Finished { .. });
                 if !self.state.cancelling && !over {
-                    self.record(Record::CancelRequested);
+                    self.record(Record::CancelRequested { task: None });
                     for ix in self.state.active().clone() {
                         self.stop(ix, StopHow::Cancel);
                     }
@@ -273,7 +268,14 @@ impl Stepper<'_> {
             return;
         };
         match &self.state.task(ix).state {
-            TaskState::Active(_) => self.stop(ix, StopHow::Cancel),
+            TaskState::Active(_) => {
+                // Written down: an attempt that is not born yet hears of it once it is.
+                if !self.state.task(ix).cancelling {
+                    let task = Some(name.clone());
+                    self.record(Record::CancelRequested { task });
+                }
+                self.stop(ix, StopHow::Cancel);
+            }
             state if state.is_settled() => {}
             _ => self.settle_as_cancelled(ix),
         }
@@ -413,7 +415,20 @@ impl Stepper<'_> {
 
     /// Whether an attempt of the task should not go on.
     fn ending(&self, ix: TaskIx) -> bool {
-        self.state.cancelling || self.state.paused || self.state.task(ix).held
+        self.is_cancelled(ix) || self.state.paused || self.state.task(ix).held
+    }
+
+    fn is_cancelled(&self, ix: TaskIx) -> bool {
+        self.state.cancelling || self.state.task(ix).cancelling
+    }
+
+    /// Tells a running attempt to stop when that was asked for.
+    fn stop_if_asked(&mut self, ix: TaskIx) {
+        if self.is_cancelled(ix) {
+            self.stop(ix, StopHow::Cancel);
+        } else if self.ending(ix) {
+            self.stop(ix, StopHow::Pause);
+        }
     }
 
     /// Ends an attempt whose supervisor was never started.
@@ -422,7 +437,7 @@ impl Stepper<'_> {
             return;
         };
         let attempt = active.attempt;
-        let end = if self.state.cancelling {
+        let end = if self.is_cancelled(ix) {
             AttemptEnd::Cancelled
         } else {
             AttemptEnd::Paused

@@ -540,6 +540,17 @@ mod tests {
     }
 
     #[test]
+    fn a_held_lock_is_tried_again_unless_told_otherwise() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "alias.busy=!test -e tried && exit 0; touch tried; \
+            echo \"fatal: Unable to create '/x/index.lock': File exists.\" >&2; exit 128";
+        let call = || Git::at(dir.path()).args(["-c", script, "busy"]);
+        assert_eq!(call().once().output().unwrap().code, Some(128));
+        std::fs::remove_file(dir.path().join("tried")).unwrap();
+        assert_eq!(call().output().unwrap().code, Some(0));
+    }
+
+    #[test]
     fn a_command_that_hangs_is_stopped_and_named() {
         let dir = tempfile::tempdir().unwrap();
         let error = Git::at(dir.path())

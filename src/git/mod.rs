@@ -18,6 +18,8 @@
 //! | `deliver` | moving a branch of the person forward without touching their work |
 //! | `exclude`, `lock` | `info/exclude`, the lock between processes of this program |
 //! | `submodule` | filling submodules of a new worktree without the network |
+//! | `include` | ignored files that a new worktree needs all the same |
+//! | `scratch` | new repositories for demonstrations |
 
 mod checkout;
 mod command;

@@ -403,3 +403,26 @@ pub(crate) fn parse_oid(output: &Output, text: &str) -> Result<Oid, GitError> {
 pub(crate) fn parse_branch(output: &Output, text: &str) -> Result<BranchName, GitError> {
     BranchName::parse(text).map_err(|e| output.unreadable(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::testkit::Fixture;
+
+    #[test]
+    fn a_repository_of_someone_else_is_told_with_the_remedy() {
+        let f = Fixture::new();
+        let output = Git::at(&f.root)
+            .env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+            .args(["rev-parse", "--git-dir"])
+            .output()
+            .unwrap();
+        let error = classify(&output, &f.root);
+        assert!(
+            matches!(&error, GitError::NotOwned { path } if *path == f.root),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(text.contains("safe.directory"), "{text}");
+    }
+}

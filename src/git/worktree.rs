@@ -169,7 +169,7 @@ impl Repo {
                 .arg(branch.as_str())
                 .run()?;
         }
-        fill(&spec, processors()).inspect_err(|_| {
+        fill(&spec, workers_for(1)).inspect_err(|_| {
             let _ = self.worktree_remove(path, true);
         })
     }
@@ -232,7 +232,7 @@ impl Repo {
     /// Writes the files of all worktrees, as many at a time as there are processors.
     fn fill_all(&self, specs: &[WorktreeSpec]) -> Result<Vec<Added>, GitError> {
         let threads = processors().min(specs.len()).max(1);
-        let workers = (processors() / threads).max(1);
+        let workers = workers_for(threads);
         if threads == 1 {
             return specs.iter().map(|spec| fill(spec, workers)).collect();
         }
@@ -286,7 +286,7 @@ impl Repo {
             .worktrees()?
             .into_iter()
             .skip(1)
-            .find(|w| same_path(&w.path, worktree))
+            .find(|w| same_path(&w.path, worktree) && !same_path(&w.path, self.root()))
             .ok_or_else(|| GitError::NotAWorktree {
                 path: worktree.to_owned(),
             })?;
@@ -337,6 +337,15 @@ impl Repo {
 
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// How many processes git may use for the files of each of several checkouts. Two or
+/// three cost as much to feed as they save, more so on a busy machine.
+fn workers_for(checkouts: usize) -> usize {
+    match processors() / checkouts {
+        many @ 4.. => many,
+        _ => 1,
+    }
 }
 
 fn remove_call(

@@ -1,7 +1,56 @@
 //! The hooks: what Claude Code tells this program on the way, and what it answers.
 //!
-//! Every hook is a pure decision with thin edges. A hook that is not concerned prints nothing
-//! and exits 0; bad input ends with exit code 1 and one line on standard error. None ever
-//! exits with 2, which would block the session, and none panics.
+//! Every hook is a decision with thin edges: [`edge`] reads the process, a function of this
+//! room decides and acts, its [`Outcome`] is printed. A hook that is not concerned prints
+//! nothing and exits 0; bad input ends with exit code 1 and one line on standard error. None
+//! ever exits with 2, which would block the session, and none panics.
 
+pub mod command;
+pub mod edge;
 pub mod guard;
+pub mod heartbeat;
+pub mod instance;
+pub mod integration;
+pub mod place;
+pub mod session;
+pub mod start;
+pub mod statusline;
+
+use serde_json::{Value, json};
+
+/// What a hook comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It is not concerned.
+    Silent,
+    /// An answer for Claude Code, or for a script.
+    Answer(Value),
+    /// A line for people.
+    Line(String),
+    /// Nothing was done; the line says why.
+    Fault(String),
+}
+
+impl Outcome {
+    /// Something for the model to know, as the answer to an event.
+    #[must_use]
+    pub fn context(event: &str, text: &str) -> Self {
+        Self::Answer(json!({
+            "hookSpecificOutput": { "hookEventName": event, "additionalContext": text },
+        }))
+    }
+
+    /// The prompt is answered with a text; no model is asked.
+    #[must_use]
+    pub fn answered(text: &str) -> Self {
+        Self::Answer(json!({
+            "decision": "block",
+            "reason": text,
+            "suppressOriginalPrompt": true,
+            "hookSpecificOutput": {
+                "hookEventName": "UserPromptExpansion",
+                "suppressOriginalPrompt": true,
+            },
+        }))
+    }
+}

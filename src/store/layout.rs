@@ -121,6 +121,10 @@ impl RunDir {
         analysis_error => "analysis.error";
         /// What a background analysis printed, if it ever had to.
         analysis_stderr => "analysis.stderr";
+        /// Held while a hook looks whether all instances are complete.
+        hook_lock => "hook.lock";
+        /// Marker: a hook has asked for integration.
+        integration_asked => "integration-asked";
         /// Held by the conductor.
         conductor_lock => "conductor.lock";
         /// What the conductor printed, if it ever had to.
@@ -144,6 +148,8 @@ impl RunDir {
         complete_marker => "-complete";
         /// The raw stream of the instance.
         stream_log => ".log";
+        /// Signs of life of an instance that a person talks to.
+        beat => ".beat";
         /// The order for its present attempt.
         launch => ".launch.json";
         /// How its last attempt ended.

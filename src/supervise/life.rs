@@ -29,8 +29,7 @@ use crate::format::claude_stream::{
 };
 use crate::format::instance_request::InstanceRequest;
 use crate::format::launch_file::LaunchFile;
-use crate::format::status_file::InstanceStatus;
-use crate::store::atomic::read_json;
+use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::instance_inbox;
 
 /// Longest sleep of the loop.
@@ -132,9 +131,12 @@ pub(super) struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    pub(super) fn new(supervision: &'a Supervision<'a>, launch: LaunchFile) -> Self {
+    pub(super) fn new(
+        supervision: &'a Supervision<'a>,
+        launch: LaunchFile,
+        before: Option<StatusFile>,
+    ) -> Self {
         let (run, task) = (supervision.run, supervision.task);
-        let before = read_json(&run.status(task), "an instance's status").unwrap_or_default();
         let report = Report::begin(run.status(task), before, &launch, now());
         let resumed = launch.start == StartMode::Resume;
         let todos = if resumed {

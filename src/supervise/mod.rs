@@ -41,6 +41,7 @@ use crate::core::attempt::AttemptEnd;
 use crate::core::id::TaskName;
 use crate::format::launch_file::LaunchFile;
 use crate::format::outcome_file::OutcomeFile;
+use crate::format::status_file::StatusFile;
 use crate::store::StoreError;
 use crate::store::atomic::{peek_json, read_json};
 use crate::store::layout::RunDir;
@@ -83,7 +84,7 @@ pub enum SupervisorExit {
 /// Only for a process that does nothing else: it becomes a child subreaper, listens to
 /// signals, and takes all of its children for the instance's.
 pub fn run(supervision: &Supervision<'_>, announce: &mut dyn Write) -> SupervisorExit {
-    let (lock, launch) = match begin(supervision) {
+    let (lock, launch, before) = match begin(supervision) {
         Ok(begun) => begun,
         Err(why) => {
             announce_refused(announce, &why);
@@ -96,7 +97,7 @@ pub fn run(supervision: &Supervision<'_>, announce: &mut dyn Write) -> Superviso
     } else {
         // What an earlier attempt left goes first: it would work in the same worktree.
         tree::end_marked(&launch.token, &launch.orchestration_id, Some(&launch.task));
-        let (end, written) = life::Life::new(supervision, launch).live();
+        let (end, written) = life::Life::new(supervision, launch, before).live();
         match written {
             Ok(()) => SupervisorExit::Ended(end),
             Err(why) => SupervisorExit::OutcomeLost(end, why),
@@ -106,7 +107,9 @@ pub fn run(supervision: &Supervision<'_>, announce: &mut dyn Write) -> Superviso
     exit
 }
 
-fn begin(supervision: &Supervision<'_>) -> Result<(Lock, LaunchFile), String> {
+type Begun = (Lock, LaunchFile, Option<StatusFile>);
+
+fn begin(supervision: &Supervision<'_>) -> Result<Begun, String> {
     let (run, task) = (supervision.run, supervision.task);
     // Without it orphans of the tree are still found by the marker.
     let _ = tree::become_subreaper();
@@ -126,7 +129,14 @@ fn begin(supervision: &Supervision<'_>) -> Result<(Lock, LaunchFile), String> {
             run.id()
         ));
     }
-    Ok((lock, launch))
+    let before = match read_json(&run.status(task), "an instance's status") {
+        Ok(before) => before,
+        // Not overwritten: this program is the old one.
+        Err(error @ StoreError::Newer { .. }) => return Err(text(error)),
+        // Set aside, or not there to be read; its figures begin anew.
+        Err(_) => None,
+    };
+    Ok((lock, launch, before))
 }
 
 fn has_outcome(supervision: &Supervision<'_>, attempt: u32) -> bool {

@@ -56,6 +56,10 @@ impl Report {
 
     /// Writes the file if it changed and enough time went by, or in any case when `force`.
     pub(crate) fn flush(&mut self, force: bool) {
+        self.flush_at(Instant::now(), force);
+    }
+
+    fn flush_at(&mut self, now: Instant, force: bool) {
         if self.written.as_ref() == Some(&self.status) {
             return;
         }
@@ -64,10 +68,10 @@ impl Report {
         } else {
             SPACING
         };
-        if !force && self.at.is_some_and(|at| at.elapsed() < spacing) {
+        if !force && self.at.is_some_and(|at| now < at + spacing) {
             return;
         }
-        self.at = Some(Instant::now());
+        self.at = Some(now);
         match self.write(Durability::Volatile) {
             Ok(()) => {
                 self.written = Some(self.status.clone());
@@ -134,14 +138,22 @@ mod tests {
             .status
             .rest
             .insert("newer".into(), serde_json::json!(1));
-        first.flush(false);
+        let start = Instant::now();
+        first.flush_at(start, false);
         first.status.activity = Some("next".into());
-        first.flush(false);
+        first.flush_at(start + SPACING / 2, false);
         let on_disk: StatusFile = peek_json(&path).unwrap();
         assert_eq!(on_disk.activity, None, "too soon");
-        first.flush(true);
+        first.flush_at(start + SPACING, false);
         let on_disk: StatusFile = peek_json(&path).unwrap();
         assert_eq!(on_disk.activity.as_deref(), Some("next"));
+        first.status.last_heartbeat = Some("later".into());
+        first.flush_at(start + SPACING * 2, false);
+        let on_disk: StatusFile = peek_json(&path).unwrap();
+        assert_eq!(on_disk.last_heartbeat, None, "a heartbeat alone can wait");
+        first.flush_at(start + SPACING * 2, true);
+        let on_disk: StatusFile = peek_json(&path).unwrap();
+        assert_eq!(on_disk.last_heartbeat.as_deref(), Some("later"));
 
         launch.attempt = 2;
         let second = Report::begin(path, Some(on_disk), &launch, Timestamp(9000));

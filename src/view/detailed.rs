@@ -1,7 +1,7 @@
 //! `orchestra status detailed`: each task with all that is known of it.
 
 use super::lines::{self, short};
-use super::page::{Page, Tone, bar, count, fit, money, one_line};
+use super::page::{Page, Tone, bar, count, fit, money, one_line, plural};
 use super::snapshot::{Snapshot, TaskView};
 use super::summary;
 
@@ -43,10 +43,12 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
     };
     let attempt = match task.attempts {
         0 => format!("role {}, not started", task.role),
-        n => format!(
-            "role {}, attempt {n} (at most {})",
-            task.role, task.max_attempts
+        // Attempts that were paused do not count against the limit.
+        n if task.failures > 0 => format!(
+            "role {}, attempt {n} ({} of at most {} failed)",
+            task.role, task.failures, task.max_attempts
         ),
+        n => format!("role {}, attempt {n}", task.role),
     };
     row("work", &attempt);
     if let Some(place) = &task.place {
@@ -66,13 +68,10 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         (Some(added), Some(removed)) => format!("+{added} -{removed} lines"),
         _ => "? lines".to_owned(),
     };
-    row(
-        "changes",
-        &format!(
-            "{} files, {lines_changed}",
-            status.files_changed.map_or_else(unknown, |n| n.to_string())
-        ),
-    );
+    let files = status
+        .files_changed
+        .map_or_else(|| "? files".to_owned(), |n| plural(n as usize, "file"));
+    row("changes", &format!("{files}, {lines_changed}"));
     let tokens = status.tokens.map_or_else(
         || "? tokens".to_owned(),
         |t| {
@@ -95,9 +94,9 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         );
     }
     if task.is_active()
-        && let Some(activity) = &status.activity
+        && let Some(activity) = lines::activity(task)
     {
-        row("doing", activity);
+        row("doing", &activity);
     }
     if let Some(message) = &status.forwarded_message {
         row("told", message);
@@ -115,6 +114,7 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
             );
         }
         (Some(percent), _, _) => row("progress", &format!("[{}] {percent}%", bar(percent, 20))),
+        (None, Some(done), Some(total)) => row("items", &format!("{done} of {total}")),
         _ if task.is_active() => row("progress", "? (the instance keeps no list)"),
         _ => {}
     }
@@ -156,20 +156,20 @@ mod tests {
         [ ] phase 2  0/1  api-endpoints
 
         [+] database-schema - DONE (5m) - Make database-schema work as it should
-            work      role feature-development, attempt 1 (at most 3)
+            work      role feature-development, attempt 1
             branch    task/database-schema
             worktree  /work-trees/app/database-schema
             changes   2 files, +120 -7 lines
             cost      $0.25, 51.2k tokens in, 3.4k out
 
         [*] api-endpoints - WORKING (1m) - Make api-endpoints work as it should
-            work      role feature-development, attempt 1 (at most 3)
+            work      role feature-development, attempt 1
             branch    task/api-endpoints
             worktree  /work-trees/app/api-endpoints
             changes   2 files, +120 -7 lines
             cost      $0.25, 51.2k tokens in, 3.4k out
             heartbeat 5s ago
-            doing     Edit src/lib.rs
+            doing     Edit: src/lib.rs
             progress  [##########----------] 50% 1 of 2 items
                       [x] write the model
                       [>] write tests
@@ -189,20 +189,20 @@ mod tests {
         [ ] phase 2  0/1  api-endpoints
 
         [+] database-schema - DONE (5m) - Make database-schema work as it should
-            work      role feature-development, attempt 1 (at most 3)
+            work      role feature-development, attempt 1
             branch    task/database-schema
             worktree  /work-trees/app/database-schema
             changes   2 files, +120 -7 lines
             cost      $0.25, 51.2k tokens in, 3.4k out
 
         [*] api-endpoints - WORKING (1m) - Make api-endpoints work as it should
-            work      role feature-development, attempt 1 (at most 3)
+            work      role feature-development, attempt 1
             branch    task/api-endpoints
             worktree  /work-trees/app/api-endpoints
             changes   2 files, +120 -7 lines
             cost      $0.25, 51.2k tokens in, 3.4k out
             heartbeat 5s ago
-            doing     Edit src/lib.rs
+            doing     Edit: src/lib.rs
             progress  [##########----------] 50% 1 of 2 items
                       [x] write the model
                       [>] write tests

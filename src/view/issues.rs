@@ -49,7 +49,10 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
                 task: Some(task.name.to_string()),
                 what: format!("it needs {}, which did not get done", cause.name),
                 options: vec![],
-                remedies: vec![format!("orchestra control retry {}", task.name)],
+                remedies: vec![format!(
+                    "orchestra control retry {} --orchestration {}",
+                    task.name, snapshot.id
+                )],
             });
         }
     }
@@ -86,7 +89,10 @@ fn stuck(snapshot: &Snapshot, task: &TaskView) -> Issue {
         what: reason.unwrap_or_else(|| "it did not say why".to_owned()),
         options: status.map(|s| s.options.clone()).unwrap_or_default(),
         remedies: vec![
-            format!("orchestra control answer {} \"YOUR ANSWER\"", task.name),
+            format!(
+                "orchestra control answer {} \"YOUR ANSWER\" --orchestration {id}",
+                task.name
+            ),
             format!("orchestra logs {} --orchestration {id}", task.name),
         ],
     }
@@ -102,7 +108,10 @@ fn failed(snapshot: &Snapshot, task: &TaskView) -> Issue {
             "orchestra logs {} --orchestration {}",
             task.name, snapshot.id
         ),
-        format!("orchestra control retry {}", task.name),
+        format!(
+            "orchestra control retry {} --orchestration {}",
+            task.name, snapshot.id
+        ),
     ];
     if let Some(place) = task.place.as_ref().filter(|_| task.worktree_exists) {
         remedies.push(format!("look at its work in {}", place.worktree.display()));
@@ -215,18 +224,18 @@ mod tests {
             Which key may I use?
             option 1: use the old key
             option 2: make a new one
-            -> orchestra control answer c "YOUR ANSWER"
+            -> orchestra control answer c "YOUR ANSWER" --orchestration run-1
             -> orchestra logs c --orchestration run-1
 
         [x] a - FAILED
             the verify command is still red after 3 rounds: 2 tests fail
             -> orchestra logs a --orchestration run-1
-            -> orchestra control retry a
+            -> orchestra control retry a --orchestration run-1
             -> look at its work in /work-trees/app/a
 
         [-] b - SKIPPED
             it needs a, which did not get done
-            -> orchestra control retry b
+            -> orchestra control retry b --orchestration run-1
         "#);
     }
 

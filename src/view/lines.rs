@@ -72,6 +72,16 @@ fn time(task: &TaskView, now: Timestamp) -> Option<Millis> {
     }
 }
 
+/// What an instance does right now; paths in its worktree without the way there.
+#[must_use]
+pub fn activity(task: &TaskView) -> Option<String> {
+    let activity = one_line(task.instance()?.activity.as_deref()?);
+    let Some(place) = &task.place else {
+        return Some(activity);
+    };
+    Some(activity.replace(&format!("{}/", place.worktree.display()), ""))
+}
+
 /// The line form, at most as wide as the page.
 #[must_use]
 pub fn task_line(snapshot: &Snapshot, task: &TaskView, page: &Page) -> String {

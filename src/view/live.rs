@@ -162,7 +162,7 @@ fn task_row(snapshot: &Snapshot, task: &TaskView, name_width: usize, page: &Page
         (task.attempts > 0).then(|| short(task.worked))
     };
     let doing = match word {
-        Word::Working | Word::Starting => task.instance().and_then(|s| s.activity.clone()),
+        Word::Working | Word::Starting => lines::activity(task),
         Word::Stuck => task.instance().and_then(|s| s.stuck_reason.clone()),
         Word::PrReady => task.pull_request().map(str::to_owned),
         _ => lines::below(snapshot, task, &Page::new(page.width, false))
@@ -344,7 +344,7 @@ mod tests {
         insta::assert_snapshot!(region(&sample(), &Page::new(80, false), 40).join("\n"), @r"
         RUNNING  7m  [#######-------------] 37%  1/4  phase 1 of 3
         [+] database-schema DONE               5m
-        [*] api-endpoints   WORKING    50%     1m  Edit src/lib.rs
+        [*] api-endpoints   WORKING    50%     1m  Edit: src/lib.rs
         [!] search          STUCK              1m  Which index may be rebuilt?
         [ ] documentation   WAITING                Waits for: api-endpoints, search
         time left unknown (an instance waits for an answer)
@@ -356,7 +356,7 @@ mod tests {
         insta::assert_snapshot!(region(&sample(), &Page::new(160, false), 40).join("\n"), @r"
         RUNNING  7m  [#######-------------] 37%  1/4  phase 1 of 3
         [+] database-schema DONE               5m
-        [*] api-endpoints   WORKING    50%     1m  Edit src/lib.rs
+        [*] api-endpoints   WORKING    50%     1m  Edit: src/lib.rs
         [!] search          STUCK              1m  Which index may be rebuilt?
         [ ] documentation   WAITING                Waits for: api-endpoints, search
         time left unknown (an instance waits for an answer)

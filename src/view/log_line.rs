@@ -90,7 +90,10 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
                 .map_or("goes on".to_owned(), |t| format!("{t}: goes on")),
             Tone::Plain,
         ),
-        Record::CancelRequested => said(
+        Record::CancelRequested { task: Some(task) } => {
+            said(format!("{task}: being cancelled"), Tone::Warn)
+        }
+        Record::CancelRequested { task: None } => said(
             "cancel requested; running instances are stopped".into(),
             Tone::Warn,
         ),

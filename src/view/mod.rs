@@ -18,6 +18,7 @@ pub mod report;
 pub mod report_json;
 pub mod resources;
 pub mod snapshot;
+pub mod stream;
 pub mod summary;
 
 #[cfg(test)]

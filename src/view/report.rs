@@ -237,7 +237,8 @@ fn fenced(text: &str) -> String {
 }
 
 /// A word for a shell line that is to be copied.
-fn shell_word(text: &str) -> String {
+#[must_use]
+pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+@%:,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
@@ -330,10 +331,10 @@ mod tests {
           - orchestra merge automatic, once that is solved
         - **a** (failed): 2 tests are red after 3 rounds
           - orchestra logs a --orchestration run-1
-          - orchestra control retry a
+          - orchestra control retry a --orchestration run-1
           - look at its work in /work-trees/app/a
         - **b** (skipped): it needs a, which did not get done
-          - orchestra control retry b
+          - orchestra control retry b --orchestration run-1
 
         The end of what the verify command printed:
 

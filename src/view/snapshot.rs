@@ -621,3 +621,82 @@ fn standing_without_plan(lines: &[Line]) -> Standing {
     }
     standing
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::journal::Journal;
+    use crate::store::layout::Layout;
+    use crate::store::lock::Lock;
+    use crate::view::testkit::{Sample, T0, settings};
+
+    const PLAN: &str =
+        r#"{"request":"Do it","tasks":[{"name":"t1"},{"name":"t2","dependencies":["t1"]}]}"#;
+
+    fn run_dir() -> (tempfile::TempDir, RunDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Layout::new(dir.path()).run(&OrchestrationId::parse("run-1").unwrap());
+        std::fs::create_dir_all(run.dir()).unwrap();
+        (dir, run)
+    }
+
+    #[test]
+    fn a_run_grows_file_by_file_and_is_always_readable() {
+        let (_dir, run) = run_dir();
+        let look = || Snapshot::load(&run, T0.plus(Millis::from_secs(100))).unwrap();
+        assert_eq!(look().standing, Standing::Planned);
+        assert!(!look().is_live());
+
+        std::fs::write(run.plan(), PLAN).unwrap();
+        let planned = look();
+        assert_eq!(planned.standing, Standing::Planned);
+        assert_eq!(planned.tasks[1].needs, [0]);
+        assert_eq!(planned.request.as_deref(), Some("Do it"));
+
+        let text = serde_json::to_string(&settings("run-1")).unwrap();
+        std::fs::write(run.settings(), text).unwrap();
+        assert_eq!(look().standing, Standing::Running);
+        assert!(look().is_live());
+
+        let sample = Sample::chain(2).done("t1", 60).working("t2", 20, Some(50));
+        let (mut journal, _) = Journal::open(&run.journal()).unwrap();
+        for line in sample.lines() {
+            journal.append(&[line.entry], line.at).unwrap();
+        }
+        let status = sample.build().tasks[1].status.clone().unwrap();
+        let task = status.task.clone();
+        let name = TaskName::parse(&task).unwrap();
+        let text = serde_json::to_string(&status).unwrap();
+        std::fs::write(run.status(&name), text).unwrap();
+        let lost = look();
+        assert!(!lost.conductor_alive);
+        assert_eq!(lost.tasks[1].word(), Word::Lost);
+
+        let _conductor = Lock::try_take(&run.conductor_lock()).unwrap().unwrap();
+        let _supervisor = Lock::try_take(&run.lock(&name)).unwrap().unwrap();
+        let working = look();
+        assert!(working.conductor_alive);
+        assert_eq!(working.tasks[0].word(), Word::Done);
+        assert_eq!(working.tasks[0].worked, Millis::from_secs(60));
+        assert_eq!(working.tasks[1].word(), Word::Working);
+        assert_eq!(working.tasks[1].worked, Millis::from_secs(40));
+        assert_eq!(working.tasks[1].percent(), Some(50));
+        assert_eq!(working.problems, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_older_attempts_status_says_nothing_of_the_present_one() {
+        let mut snapshot = Sample::flat(1).working("t1", 30, Some(50)).build();
+        snapshot.tasks[0].attempts = 2;
+        assert_eq!(snapshot.tasks[0].percent(), None);
+        assert_eq!(snapshot.tasks[0].word(), Word::Working);
+    }
+
+    #[test]
+    fn a_missing_run_is_an_error() {
+        let (dir, _) = run_dir();
+        let run = Layout::new(dir.path()).run(&OrchestrationId::parse("none").unwrap());
+        let error = Snapshot::load(&run, T0).unwrap_err().to_string();
+        assert!(error.contains("no orchestration none"), "{error}");
+    }
+}

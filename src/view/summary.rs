@@ -217,6 +217,15 @@ fn hints(snapshot: &Snapshot, page: &Page) -> String {
         hints.push("orchestra status issues - what went wrong");
         hints.push("orchestra control retry - try again what did not get done");
     }
+    let unmerged = snapshot.done() > 0 && snapshot.integration.is_none();
+    if unmerged
+        && matches!(
+            snapshot.verdict(),
+            Some(Verdict::Failed | Verdict::Cancelled | Verdict::Unmerged)
+        )
+    {
+        hints.push("orchestra merge automatic - merge what is done");
+    }
     if !hints.is_empty() {
         text.push('\n');
     }
@@ -247,7 +256,7 @@ mod tests {
         .with("search", |t| {
             t.description = Some(
                 "日本語の検索を速くして、結果の並び順も直す。とても長い説明がここに続く".into(),
-            )
+            );
         })
         .done("database-schema", 300)
         .stuck(

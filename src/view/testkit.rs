@@ -14,6 +14,8 @@ use crate::core::record::{MergeMode, Place, Record, Verdict};
 use crate::core::retry::RetryPolicy;
 use crate::core::state::{Policy, State, TaskFacts};
 use crate::core::time::{Millis, Timestamp};
+use crate::format::launch_file::AgentChoice;
+use crate::format::settings_file::{CleanupWhen, SettingsFile};
 use crate::format::status_file::{
     InstanceStatus, Progress, Resources, StatusFile, TodoItem, Tokens,
 };
@@ -130,13 +132,14 @@ impl Sample {
             worktree: PathBuf::from(format!("/work-trees/app/{task}")),
             base: oid('b'),
         };
-        let attempt = 1 + self
+        let before = self
             .records
             .iter()
             .filter(
                 |(_, r)| matches!(r, Record::AttemptStarted { task: t, .. } if *t == name(task)),
             )
-            .count() as u32;
+            .count();
+        let attempt = 1 + u32::try_from(before).unwrap();
         self.at(Record::Prepared {
             task: name(task),
             place,
@@ -233,7 +236,7 @@ impl Sample {
         view.supervisor_alive = true;
         let status = view.status.as_mut().unwrap();
         status.last_heartbeat = Some(clock::rfc3339(beat));
-        status.activity = Some("Edit src/lib.rs".into());
+        status.activity = Some(format!("Edit: /work-trees/app/{task}/src/lib.rs"));
         status.resources = Resources {
             processes: Some(3),
             memory_bytes: Some(210_000_000),
@@ -299,7 +302,11 @@ impl Sample {
             .iter()
             .map(|t| TaskFacts {
                 name: t.name.clone(),
-                needs: t.needs.iter().map(|n| TaskIx::new(*n as u32)).collect(),
+                needs: t
+                    .needs
+                    .iter()
+                    .map(|n| TaskIx::new(u32::try_from(*n).unwrap()))
+                    .collect(),
                 after: vec![],
                 urgency: 2,
                 chain: 1,
@@ -337,5 +344,38 @@ impl Sample {
         snapshot.take_times(&lines);
         snapshot.take_state(&state);
         snapshot
+    }
+}
+
+/// Settings of a run in no particular place.
+pub(crate) fn settings(id: &str) -> SettingsFile {
+    SettingsFile {
+        schema_version: 1,
+        orchestration_id: OrchestrationId::parse(id).unwrap(),
+        token: Uuid::nil(),
+        created_at: clock::rfc3339(T0),
+        main_checkout: PathBuf::from("/app"),
+        base_branch: BranchName::parse("main").unwrap(),
+        base_commit: oid('b'),
+        worktree_dir: PathBuf::from("/work-trees/app"),
+        state_dir: PathBuf::from("/state"),
+        agent: AgentChoice::Scripted { script: None },
+        max_workers: 5,
+        timeout_seconds: 3600,
+        command_timeout_seconds: 900,
+        max_attempts: 3,
+        gate_rounds: 3,
+        retry_base_ms: 2000,
+        success_percent: 80,
+        merge: Some(MergeMode::Automatic),
+        cleanup: CleanupWhen::Success,
+        permission_mode: "acceptEdits".into(),
+        allowed_tools: vec![],
+        disallowed_tools: vec![],
+        model: None,
+        max_budget_usd: None,
+        verify: None,
+        setup: None,
+        started_by_session: None,
     }
 }

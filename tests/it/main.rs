@@ -10,9 +10,13 @@
 
 mod architecture;
 mod delivery;
+mod dependencies;
 mod faults;
 mod gate;
 mod harness;
+mod hooks;
+#[path = "../support/instance.rs"]
+mod instance;
 mod journal_fixture;
 mod refusals;
 mod steering;

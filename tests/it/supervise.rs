@@ -1,274 +1,24 @@
 //! The life of a supervisor, with the scripted agent.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use orchestra::agent::tree::{EndPlan, Marker, Tree};
-use orchestra::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use orchestra::core::attempt::{AttemptEnd, FailureClass, StartMode};
 use orchestra::core::event::StopHow;
-use orchestra::core::id::{BranchName, Oid, OrchestrationId, TaskName};
+use orchestra::core::id::Oid;
 use orchestra::core::time::Timestamp;
-use orchestra::format::SCHEMA_VERSION;
 use orchestra::format::instance_request::InstanceRequest;
-use orchestra::format::launch_file::{AgentChoice, LaunchFile};
-use orchestra::format::outcome_file::OutcomeFile;
-use orchestra::format::status_file::{InstanceStatus, StatusFile};
-use orchestra::store::atomic::{Durability, peek_json, write_json};
-use orchestra::store::layout::{Layout, RunDir};
-use orchestra::store::{instance_inbox, lock};
+use orchestra::format::launch_file::AgentChoice;
+use orchestra::format::status_file::InstanceStatus;
+use orchestra::store::atomic::peek_json;
+use orchestra::store::instance_inbox;
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-impl Drop for Room {
-    /// A test that failed leaves nothing running.
-    fn drop(&mut self) {
-        let _ = orchestra::agent::tree::end(&self.tree(), &EndPlan::default());
-    }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A repository with one task's worktree, and the order for an attempt at it.
-struct Room {
-    dir: tempfile::TempDir,
-    run: RunDir,
-    task: TaskName,
-    launch: LaunchFile,
-    vars: Vec<(String, String)>,
-}
-
-impl Room {
-    fn new(steps: &Value) -> Self {
-        Self::with_script(&json!({"tasks": {"work": {"steps": steps}}}))
-    }
-
-    fn with_script(script: &Value) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("main");
-        let worktree = dir.path().join("trees/work");
-        fs::create_dir_all(&root).unwrap();
-        let task = TaskName::parse("work").unwrap();
-        git(&root, &["init", "--quiet", "-b", "main"]);
-        git(&root, &["config", "user.name", "Test"]);
-        git(&root, &["config", "user.email", "test@example.invalid"]);
-        fs::write(root.join("README"), "base\n").unwrap();
-        fs::write(root.join(".gitignore"), "ignored\n").unwrap();
-        git(&root, &["add", "-A"]);
-        git(&root, &["commit", "--quiet", "-m", "Base"]);
-        let base = Oid::parse(&git(&root, &["rev-parse", "HEAD"])).unwrap();
-        let tree = worktree.to_str().unwrap();
-        git(
-            &root,
-            &["worktree", "add", "--quiet", "-b", "task/work", tree],
-        );
-        let id = OrchestrationId::parse("run-1").unwrap();
-        let run = Layout::new(&root).run(&id);
-        fs::create_dir_all(run.dir()).unwrap();
-        let script_file = dir.path().join("script.json");
-        fs::write(&script_file, script.to_string()).unwrap();
-        let launch = LaunchFile {
-            schema_version: SCHEMA_VERSION,
-            orchestration_id: id,
-            token: uuid::Uuid::new_v4().to_string(),
-            branch: BranchName::for_task(&task),
-            task: task.clone(),
-            attempt: 1,
-            session_id: SessionId(uuid::Uuid::new_v4()),
-            start: StartMode::Fresh,
-            agent: AgentChoice::Scripted {
-                script: Some(script_file),
-            },
-            worktree,
-            main_checkout: root,
-            base,
-            prompt: "Do the work".into(),
-            system_prompt: String::new(),
-            permission_mode: "acceptEdits".into(),
-            allowed_tools: Vec::new(),
-            disallowed_tools: Vec::new(),
-            settings: None,
-            model: None,
-            env: BTreeMap::new(),
-            setup: None,
-            verify: None,
-            timeout_seconds: 120,
-            command_timeout_seconds: 60,
-            max_budget_usd: None,
-            gate_rounds: 2,
-            may_end_without_commits: false,
-            issue_number: Some(12),
-            issue_title: Some("Title".into()),
-        };
-        Self {
-            dir,
-            run,
-            task,
-            launch,
-            vars: Vec::new(),
-        }
-    }
-
-    /// Starts a supervisor for the present order.
-    fn start(&self) -> Supervisor {
-        write_json(
-            &self.run.launch(&self.task),
-            "an order",
-            &self.launch,
-            Durability::Volatile,
-        )
-        .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_orchestra"))
-            .arg("supervise")
-            .arg("--repo")
-            .arg(&self.launch.main_checkout)
-            .arg("--slots")
-            .arg(self.dir.path().join("slots"))
-            .args([self.launch.orchestration_id.as_str(), self.task.as_str()])
-            .env_clear()
-            .envs(hermetic(self.dir.path()))
-            .envs(self.vars.iter().map(|(k, v)| (k, v)))
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        Supervisor { child }
-    }
-
-    /// One attempt from its order to its outcome.
-    fn attempt(&self) -> AttemptEnd {
-        let said = self.start().wait();
-        assert_eq!(said, "ready\n");
-        self.assert_nothing_left();
-        self.outcome().outcome
-    }
-
-    fn next_attempt(&mut self, start: StartMode) {
-        self.launch.attempt += 1;
-        self.launch.start = start;
-        if start == StartMode::Fresh {
-            self.launch.session_id = SessionId(uuid::Uuid::new_v4());
-        }
-    }
-
-    fn outcome(&self) -> OutcomeFile {
-        peek_json(&self.run.outcome(&self.task)).expect("an outcome")
-    }
-
-    fn status(&self) -> Option<StatusFile> {
-        peek_json(&self.run.status(&self.task))
-    }
-
-    fn wait_for(&self, what: &str, mut condition: impl FnMut(&StatusFile) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.status().is_some_and(|status| condition(&status)) {
-            assert!(
-                Instant::now() < deadline,
-                "in vain waited for {what}: {:?}",
-                self.status()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn post(&self, request: &InstanceRequest) -> PathBuf {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
-        let now = Timestamp(i64::try_from(now.as_millis()).unwrap());
-        instance_inbox::post(&self.run, &self.task, request, now).unwrap()
-    }
-
-    fn tree(&self) -> Tree {
-        Tree::marked(Marker::new(
-            &self.launch.token,
-            &self.launch.orchestration_id,
-            Some(&self.task),
-        ))
-    }
-
-    fn assert_nothing_left(&self) {
-        assert_eq!(self.tree().find(), [], "processes are left");
-        assert!(!lock::is_held(&self.run.lock(&self.task)));
-    }
-
-    fn git(&self, args: &[&str]) -> String {
-        git(&self.launch.worktree, args)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.launch.worktree.join(name)
-    }
-}
-
-struct Supervisor {
-    child: Child,
-}
-
-impl Supervisor {
-    /// Waits for the end; returns what it announced.
-    fn wait(mut self) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait().unwrap().is_none() {
-            if Instant::now() >= deadline {
-                panic!("the supervisor does not end");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut self.child.stdout.take().unwrap(), &mut said).unwrap();
-        said
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
-        assert!(sent.success());
-    }
-}
-
-fn hermetic(home: &Path) -> Vec<(String, String)> {
-    [
-        ("PATH", std::env::var("PATH").unwrap().as_str()),
-        ("HOME", home.to_str().unwrap()),
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-    ]
-    .map(|(k, v)| (k.to_owned(), v.to_owned()))
-    .to_vec()
-}
-
-fn git(dir: &Path, args: &[&str]) -> String {
-    let output = Command::new("git")
-        .args(args)
-        .current_dir(dir)
-        .env_clear()
-        .envs(hermetic(dir))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {args:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
+use crate::instance::{Room, failed};
 
 fn write(path: &str, text: &str) -> Value {
     json!({"write": {"path": path, "text": text}})
-}
-
-fn failed(end: &AttemptEnd) -> (FailureClass, &str) {
-    match end {
-        AttemptEnd::Failed { class, detail } => (*class, detail),
-        other => panic!("a failure was expected: {other:?}"),
-    }
 }
 
 #[test]
@@ -704,6 +454,25 @@ fn files_that_cannot_be_written_do_not_cost_the_work() {
         fs::create_dir_all(path.join("full")).unwrap();
     }
     assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+}
+
+#[test]
+fn unreadable_state_is_set_aside_and_newer_state_is_left_alone() {
+    let mut room = Room::new(&json!([write("a", "x"), {"commit": "a"}]));
+    let status = room.run.status(&room.task);
+    fs::write(&status, "{\"half\":").unwrap();
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let aside = status.with_file_name("instance-work.status.json.unreadable-1");
+    assert_eq!(fs::read_to_string(aside).unwrap(), "{\"half\":");
+    let newer = "{\"schemaVersion\":99}";
+    fs::write(&status, newer).unwrap();
+    room.next_attempt(StartMode::Fresh);
+    let said = room.start().wait();
+    assert!(
+        said.starts_with("refused: ") && said.contains("newer"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&status).unwrap(), newer);
 }
 
 #[test]

@@ -68,6 +68,12 @@ fn a_bare_repository_is_refused_unless_its_default_branch_has_a_worktree() {
         assert_eq!(repo.common_dir(), bare);
         assert_eq!(repo.head().unwrap().branch(), Some(&branch("main")));
     }
+    let repo = Repo::discover(&other).unwrap();
+    assert!(
+        repo.worktree_remove(&main, true).is_err(),
+        "it stands for the main one"
+    );
+    repo.worktree_remove(&other, true).unwrap();
 }
 
 #[test]

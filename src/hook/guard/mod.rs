@@ -16,10 +16,12 @@ pub mod paths;
 pub mod shell;
 pub mod writes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::Outcome;
+use super::edge::World;
 use crate::format::hook_json::HookEvent;
 use paths::{Bounds, Place};
 
@@ -56,6 +58,65 @@ impl Verdict {
             }),
         };
         Some(json!({ "hookSpecificOutput": output }))
+    }
+}
+
+/// Longest event that is read, bytes: one may carry the whole content of a file.
+pub const MAX_EVENT: usize = 64 * 1024 * 1024;
+
+/// The whole hook: `orchestra-guard` in a session,
+/// `orchestra-guard --worktree PATH --main PATH` in an instance.
+#[must_use]
+pub fn hook(world: &World) -> Outcome {
+    let bounds = match arguments(world) {
+        Ok(bounds) => bounds,
+        Err(why) => return Outcome::Fault(why),
+    };
+    let event = if world.input.len() > MAX_EVENT {
+        Err("the event is too long".to_owned())
+    } else {
+        HookEvent::parse(&world.input).map_err(|fault| fault.to_string())
+    };
+    let verdict = match (bounds, event) {
+        (Some(bounds), Ok(event)) => in_instance(&event, &bounds),
+        (Some(_), Err(why)) => Verdict::Deny(format!("the tool call cannot be checked: {why}")),
+        // The plugin is loaded inside an instance: its own guard decides there.
+        (None, Ok(_)) if world.in_instance() => Verdict::NoOpinion,
+        (None, Ok(event)) => {
+            let exe = world.program("orchestra");
+            if exe.is_file() {
+                in_session(&event, &exe)
+            } else {
+                Verdict::NoOpinion
+            }
+        }
+        (None, Err(why)) => return Outcome::Fault(why),
+    };
+    verdict.answer().map_or(Outcome::Silent, Outcome::Answer)
+}
+
+/// The places that an instance's guard is told; none in a session.
+fn arguments(world: &World) -> Result<Option<Bounds>, String> {
+    let (mut worktree, mut main) = (None, None);
+    let mut args = world.args.iter();
+    while let Some(flag) = args.next() {
+        let place = match flag.as_str() {
+            "--worktree" => &mut worktree,
+            "--main" => &mut main,
+            _ => return Err(format!("{flag:?} is not known; --worktree and --main are")),
+        };
+        let path = args.next().map(PathBuf::from).filter(|p| p.is_absolute());
+        *place = Some(path.ok_or_else(|| format!("{flag} needs an absolute path"))?);
+    }
+    match (worktree, main) {
+        (None, None) => Ok(None),
+        (Some(worktree), Some(main)) => Ok(Some(Bounds::new(
+            &worktree,
+            &main,
+            world.var("TMPDIR").map(PathBuf::from),
+            world.var("HOME").map(PathBuf::from),
+        ))),
+        _ => Err("--worktree and --main belong together".to_owned()),
     }
 }
 

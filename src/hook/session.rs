@@ -1,0 +1,65 @@
+//! The start of a session: a run that lost its conductor gets a new one.
+//!
+//! An ordinary session pays for one tiny process that looks whether there is a folder.
+
+use super::Outcome;
+use super::edge::World;
+use super::place;
+use crate::conduct::ensure::{self, Ensured};
+use crate::conduct::{self, log};
+use crate::format::hook_json::HookEvent;
+use crate::store::inbox;
+use crate::store::layout::RunDir;
+
+/// A run that nobody touched for this long is not taken up unasked, milliseconds.
+const FRESH: i64 = 24 * 60 * 60 * 1000;
+
+/// A session has begun.
+#[must_use]
+pub fn begun(event: &HookEvent, world: &World) -> Outcome {
+    let Some((main, layout)) = place::layout(&world.folder(&event.cwd)) else {
+        return Outcome::Silent;
+    };
+    let now = conduct::now().0;
+    let mut said = Vec::new();
+    for run in layout.runs() {
+        if is_settled(&run) || !ensure::is_orphaned(&run) {
+            continue;
+        }
+        let id = run.id();
+        let touched = place::modified(&run.journal()).unwrap_or(0);
+        if now.saturating_sub(touched) > FRESH {
+            said.push(format!(
+                "the orchestration {id} is unfinished and nobody works on it; \
+                 `orchestra run --orchestration {id}` goes on with it, \
+                 `orchestra cleanup all --orchestration {id}` puts it away"
+            ));
+            continue;
+        }
+        match ensure::ensure(&run, &main, &world.program("orchestra"), &world.env) {
+            Ensured::Started => {
+                log::note(&run, "the conductor was gone; a new one took over");
+                said.push(format!(
+                    "the orchestration {id} was interrupted and goes on now"
+                ));
+            }
+            Ensured::Failed(why) => said.push(format!(
+                "the orchestration {id} was interrupted and could not be taken up: {why}"
+            )),
+            Ensured::NotNeeded | Ensured::Running => {}
+        }
+    }
+    if said.is_empty() {
+        return Outcome::Silent;
+    }
+    let text = format!("Orchestra: {}.", said.join("; "));
+    Outcome::Answer(serde_json::json!({
+        "systemMessage": text,
+        "hookSpecificOutput": { "hookEventName": "SessionStart", "additionalContext": text },
+    }))
+}
+
+/// Ended, and nobody asks for anything: told by two looks, without reading its journal.
+fn is_settled(run: &RunDir) -> bool {
+    !run.settings().exists() || (run.results().exists() && !inbox::letters_waiting(&run.inbox()))
+}
