@@ -22,5 +22,6 @@ mod journal_fixture;
 mod refusals;
 mod steering;
 mod supervise;
+mod surroundings;
 mod tidying;
 mod whole_run;
