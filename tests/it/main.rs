@@ -18,7 +18,6 @@ mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
-#[path = "../support/instance.rs"]
 mod refusals;
 mod steering;
 mod supervise;
