@@ -28,6 +28,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             announce_refused(cx.out, &format!("another conductor of {id} is running"));
             Ok(Exit::StillRunning)
         }
-        Err(error) => Err(Failure::internal(error.to_string()).in_path(run.dir())),
+        Err(error) => {
+            // Whoever started this process tells the person why it cannot be had.
+            announce_refused(cx.out, &error.to_string());
+            Err(Failure::internal(error.to_string()).in_path(run.dir()))
+        }
     }
 }

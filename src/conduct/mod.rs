@@ -80,7 +80,7 @@ pub fn now() -> Timestamp {
 /// # Errors
 /// When it was not started, or a file of it cannot be read.
 pub fn load(run: &RunDir, exe: &Path, env: Environment) -> Result<Context, ConductError> {
-    let settings: SettingsFile = atomic::read_json(&run.settings(), "the run's settings")?
+    let settings: SettingsFile = atomic::read_json_in_place(&run.settings(), "the run's settings")?
         .ok_or_else(|| ConductError::NotStarted(run.id().to_string()))?;
     let repo = Repo::discover(&settings.main_checkout)?;
     let bytes = std::fs::read(run.plan()).map_err(StoreError::io("read", run.plan()))?;

@@ -207,7 +207,7 @@ pub fn top_level(main_checkout: &Path) -> String {
         .flatten()
         .filter_map(|entry| {
             let mut name = entry.file_name().into_string().ok()?;
-            if name == ".git" || name.chars().any(char::is_control) {
+            if name == ".git" || name == ".claude" || name.chars().any(char::is_control) {
                 return None;
             }
             if entry.file_type().is_ok_and(|t| t.is_dir()) {

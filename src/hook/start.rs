@@ -184,12 +184,28 @@ fn unquoted(text: &str) -> &str {
             .strip_prefix(open)
             .and_then(|rest| rest.strip_suffix(close));
         if let Some(inner) = inner
-            && !inner.contains([open, close])
+            && encloses(inner, open, close)
         {
             return inner;
         }
     }
     text
+}
+
+/// Whether the quotes at both ends of a text are one pair: the next quote inside, if there is
+/// one, opens something (`"add "x" and y"`) and does not close what the first one opened
+/// (`"add" and "fix"`).
+fn encloses(inner: &str, open: char, close: char) -> bool {
+    let mut before = open;
+    let mut chars = inner.chars().peekable();
+    while let Some(c) = chars.next() {
+        if (c == open || c == close) && before != '\\' {
+            let opens_word = chars.peek().is_some_and(|next| !next.is_whitespace());
+            return opens_word && (before.is_whitespace() || before == '(');
+        }
+        before = c;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -204,6 +220,10 @@ mod tests {
             ("“Add x”", "Add x"),
             ("Add x", "Add x"),
             ("\"Add\" and \"fix\"", "\"Add\" and \"fix\""),
+            ("\"Add \"x\" and y\"", "Add \"x\" and y"),
+            ("\"Add \\\"x\\\" and y\"", "Add \\\"x\\\" and y"),
+            ("\"Add x\", then \"y\"", "\"Add x\", then \"y\""),
+            ("'it's'", "'it's'"),
             ("\"", "\""),
             ("\"\"", ""),
             ("it's", "it's"),

@@ -13,7 +13,7 @@ pub mod layout;
 pub mod lock;
 pub mod run_log;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong with the files of an orchestration.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +27,13 @@ pub enum StoreError {
         source: std::io::Error,
     },
     #[error(
-        "{} is not readable as {what}: {detail}. It was set aside as {}; nothing was overwritten",
-        path.display(), aside.display()
+        "{} is not readable as {what}: {detail}. {}; nothing was overwritten",
+        path.display(), where_to(aside.as_deref())
     )]
     Unreadable {
         what: &'static str,
         path: PathBuf,
-        aside: PathBuf,
+        aside: Option<PathBuf>,
         detail: String,
     },
     #[error(
@@ -60,6 +60,13 @@ pub enum StoreError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+fn where_to(aside: Option<&Path>) -> String {
+    match aside {
+        Some(aside) => format!("It was set aside as {}", aside.display()),
+        None => "It was left as it is".into(),
+    }
 }
 
 impl StoreError {

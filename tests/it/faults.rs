@@ -184,9 +184,16 @@ fn a_killed_supervisor_takes_its_whole_tree_along_and_the_task_goes_on() {
     });
     started.end().expect(0);
     let lost = room.records(&run).into_iter().any(|r| {
-        matches!(r, Record::AttemptEnded {
-            end: AttemptEnd::Failed { class: FailureClass::SupervisorLost, .. }, ..
-        })
+        matches!(
+            r,
+            Record::AttemptEnded {
+                end: AttemptEnd::Failed {
+                    class: FailureClass::SupervisorLost,
+                    ..
+                },
+                ..
+            }
+        )
     });
     assert!(lost);
     assert_eq!(room.read("a"), "from a\n");
@@ -207,7 +214,9 @@ fn a_killed_agent_is_resumed_in_its_session() {
     }));
     let started = room.start_run(&[]);
     let run = room.only_run();
-    wait_for("a first turn", || (!room.inits(&run, "a").is_empty()).then_some(()));
+    wait_for("a first turn", || {
+        (!room.inits(&run, "a").is_empty()).then_some(())
+    });
     room.process("play", "a").kill();
     started.end().expect(0);
     let sessions = room.inits(&run, "a");
@@ -275,7 +284,9 @@ fn interrupted() -> (Room, RunDir) {
     }));
     room.run(&["--detach"]).expect(0);
     let run = room.only_run();
-    wait_for("a first turn", || (!room.inits(&run, "a").is_empty()).then_some(()));
+    wait_for("a first turn", || {
+        (!room.inits(&run, "a").is_empty()).then_some(())
+    });
     room.kill_all();
     (room, run)
 }
@@ -316,11 +327,19 @@ fn a_damaged_state_is_told_and_never_overwritten() {
     ] {
         let good = fs::read_to_string(&file).unwrap();
         fs::write(&file, &text).unwrap();
-        for command in [["wait", "--timeout=20"], ["control", "retry"], ["cleanup", "all"]] {
+        for command in [
+            ["wait", "--timeout=20"],
+            ["control", "retry"],
+            ["cleanup", "all"],
+        ] {
             let ended = room.orchestra(&command);
             assert_ne!(ended.code, 0, "{command:?} {}", ended.out);
             assert!(!ended.err.contains("panicked"), "{}", ended.err);
-            assert!(ended.err.contains(said), "{command:?}: {said}: {}", ended.err);
+            assert!(
+                ended.err.contains(said),
+                "{command:?}: {said}: {}",
+                ended.err
+            );
             let file_name = file.file_name().unwrap().to_str().unwrap();
             assert!(ended.err.contains(file_name), "{command:?}: {}", ended.err);
         }
@@ -340,8 +359,14 @@ fn a_damaged_state_is_told_and_never_overwritten() {
 fn logs_that_cannot_be_written_stop_nothing() {
     let room = Room::new();
     let plan = room.plan(&[("a", &[]), ("b", &[])]);
-    room.orchestra(&["worktree", "--plan", plan.to_str().unwrap(), "--agent", "scripted"])
-        .expect(0);
+    room.orchestra(&[
+        "worktree",
+        "--plan",
+        plan.to_str().unwrap(),
+        "--agent",
+        "scripted",
+    ])
+    .expect(0);
     let run = room.only_run();
     for log in ["orchestration.log", "instance-a.log", "instance-a.commands"] {
         let _ = fs::remove_file(run.dir().join(log));
@@ -352,4 +377,49 @@ fn logs_that_cannot_be_written_stop_nothing() {
     assert!(room.repo.join("a.md").exists());
     assert!(room.repo.join("b.md").exists());
     room.assert_tidy();
+}
+
+#[test]
+fn everything_killed_at_any_moment_ends_in_the_same_result() {
+    let moments: [(&str, fn(&Record) -> bool); 5] = [
+        ("attempt-started", |r| {
+            matches!(r, Record::AttemptStarted { .. })
+        }),
+        ("prepared", |r| matches!(r, Record::Prepared { .. })),
+        ("attempt-ended", |r| {
+            matches!(r, Record::AttemptEnded { .. })
+        }),
+        ("integration-started", |r| {
+            matches!(r, Record::IntegrationStarted { .. })
+        }),
+        ("finished", |r| matches!(r, Record::Finished { .. })),
+    ];
+    for (what, is) in moments {
+        let room = chain();
+        let run = begin(&room);
+        room.wait_for_record(&run, what, is);
+        room.kill_all();
+        room.orchestra(&["wait"]).expect(0);
+        assert_eq!(room.read("a"), "from a\n", "{what}");
+        assert_eq!(room.read("b"), "from b\n", "{what}");
+        let subjects = room.git(&["log", "--format=%s", "--first-parent"]);
+        assert_eq!(subjects.lines().count(), 3, "{what}: {subjects}");
+        room.assert_tidy();
+    }
+}
+
+#[test]
+fn a_verify_command_of_a_killed_conductor_ends_with_the_next_one() {
+    let room = chain();
+    // Only where the merged tree is verified, and only the first time.
+    let verify = "case \"$PWD\" in *_verify-*) if [ ! -e \"$ROOM/second\" ]; then \
+                  setsid sleep 600 & touch \"$ROOM/second\"; sleep 600; fi;; esac";
+    room.run(&["--detach", "--verify", verify]).expect(0);
+    let run = room.only_run();
+    wait_for("verification", || {
+        room.path("second").exists().then_some(())
+    });
+    room.conductor().kill();
+    room.orchestra(&["wait"]).expect(0);
+    assert_undisturbed(&room, &run);
 }

@@ -42,8 +42,11 @@ fn an_instance_is_sent_back_until_the_evidence_is_there() {
             {"write_prompt": "sent-back-c"}, {"delete": "broken"}, {"commit": "Mend it"},
         ]},
     }));
-    room.run(&["--verify", "if [ -e broken ]; then echo it is broken; exit 3; fi"])
-        .expect(0);
+    room.run(&[
+        "--verify",
+        "if [ -e broken ]; then echo it is broken; exit 3; fi",
+    ])
+    .expect(0);
     let run = room.only_run();
     for name in ["uncommitted", "half", "red"] {
         assert_eq!(attempts(&room, &run, name), 1, "{name}");
@@ -75,8 +78,12 @@ fn a_task_without_evidence_fails_with_its_branch_kept() {
     assert_eq!(class, FailureClass::GateNotPassed);
     assert!(detail.contains("left"), "{detail}");
     assert_eq!(room.git(&["show", "task/never:kept"]), "x");
-    assert_eq!(fs::read_to_string(room.worktree("never").join("left")).unwrap(), "y\n");
-    let skipped = |r: &Record| matches!(r, Record::TaskSkipped { task, .. } if task.as_str() == "after");
+    assert_eq!(
+        fs::read_to_string(room.worktree("never").join("left")).unwrap(),
+        "y\n"
+    );
+    let skipped =
+        |r: &Record| matches!(r, Record::TaskSkipped { task, .. } if task.as_str() == "after");
     assert!(room.records(&run).iter().any(skipped));
     assert_eq!(attempts(&room, &run, "after"), 0);
     assert_eq!(room.status(&run, "never")["status"], "failed");
@@ -84,7 +91,10 @@ fn a_task_without_evidence_fails_with_its_branch_kept() {
     assert_eq!(room.git(&["log", "--format=%s", "main"]), "Base");
     assert!(run.failure_report().exists());
     let report = fs::read_to_string(run.failure_report()).unwrap();
-    assert!(report.contains("never") && report.contains("left"), "{report}");
+    assert!(
+        report.contains("never") && report.contains("left"),
+        "{report}"
+    );
     assert_eq!(results(&run)["success"], false);
     room.assert_quiet();
 }
@@ -106,7 +116,11 @@ fn enough_done_is_a_partial_success_and_a_retry_completes_it() {
     }
     let said = results(&run);
     assert!(said["followUps"].to_string().contains("bad"), "{said}");
-    assert_eq!(room.task_branches(), ["task/bad"], "only what failed is kept");
+    assert_eq!(
+        room.task_branches(),
+        ["task/bad"],
+        "only what failed is kept"
+    );
 
     room.script(&json!({"bad": writes("good", "at last\n")}));
     room.orchestra(&["control", "retry", "bad"]).expect(0);
@@ -144,7 +158,11 @@ fn too_few_done_deliver_nothing_until_a_retry() {
     for name in ["a", "b", "bad", "after"] {
         assert!(room.repo.join(name).exists(), "{name}");
     }
-    assert_eq!(attempts(&room, &run, "a"), 1, "what was done is not done again");
+    assert_eq!(
+        attempts(&room, &run, "a"),
+        1,
+        "what was done is not done again"
+    );
     assert!(!run.failure_report().exists());
     room.assert_tidy();
 }
@@ -170,7 +188,11 @@ fn a_crash_is_resumed_and_a_second_failure_is_told_what_went_wrong() {
     assert_eq!(sessions[0], sessions[1], "the session went on");
     let sessions = room.inits(&run, "fresh");
     assert_ne!(sessions.first(), sessions.last(), "another session");
-    assert!(room.read("told").contains("no commit"), "{}", room.read("told"));
+    assert!(
+        room.read("told").contains("no commit"),
+        "{}",
+        room.read("told")
+    );
     let ends: Vec<bool> = room
         .records(&run)
         .iter()
@@ -203,11 +225,23 @@ fn a_stuck_instance_is_answered_in_its_session() {
             .then_some(())
     });
     let issues = room.orchestra(&["status", "issues"]).expect(0);
-    assert!(issues.out.contains("which port?") && issues.out.contains("8080"), "{}", issues.out);
-    room.orchestra(&["control", "answer", "asks", "Take $(touch pwned) 8080 \"please\""])
-        .expect(0);
+    assert!(
+        issues.out.contains("which port?") && issues.out.contains("8080"),
+        "{}",
+        issues.out
+    );
+    room.orchestra(&[
+        "control",
+        "answer",
+        "asks",
+        "Take $(touch pwned) 8080 \"please\"",
+    ])
+    .expect(0);
     started.end().expect(0);
-    assert!(room.read("answer").contains("Take $(touch pwned) 8080 \"please\""));
+    assert!(
+        room.read("answer")
+            .contains("Take $(touch pwned) 8080 \"please\"")
+    );
     assert_eq!(attempts(&room, &run, "asks"), 1);
     room.assert_tidy();
 }

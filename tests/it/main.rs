@@ -11,10 +11,15 @@
 mod architecture;
 mod dependencies;
 mod harness;
+mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
+mod delivery;
 mod faults;
 mod gate;
+mod journal_fixture;
 mod refusals;
+mod steering;
 mod supervise;
+mod tidying;
 mod whole_run;

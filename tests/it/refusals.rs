@@ -83,22 +83,50 @@ fn hostile_plans_are_refused_and_nothing_is_made() {
         ("lock", named(&["a.lock", "b"])),
         ("dots", named(&["a..b", "b"])),
         ("one of two", named(&["User-Auth", "user-auth"])),
-        ("cycle", json!({"tasks": [{"name": "a", "dependencies": ["b"]},
-            {"name": "b", "dependencies": ["a"]}]}).to_string().into_bytes()),
-        ("itself", json!({"tasks": [{"name": "a", "dependencies": ["a"]}]})
-            .to_string().into_bytes()),
-        ("dangling", json!({"tasks": [{"name": "a", "dependencies": ["c"]}]})
-            .to_string().into_bytes()),
-        ("unknown field", json!({"tasks": [{"name": "a", "prio": 1}]})
-            .to_string().into_bytes()),
+        (
+            "cycle",
+            json!({"tasks": [{"name": "a", "dependencies": ["b"]},
+            {"name": "b", "dependencies": ["a"]}]})
+            .to_string()
+            .into_bytes(),
+        ),
+        (
+            "itself",
+            json!({"tasks": [{"name": "a", "dependencies": ["a"]}]})
+                .to_string()
+                .into_bytes(),
+        ),
+        (
+            "dangling",
+            json!({"tasks": [{"name": "a", "dependencies": ["c"]}]})
+                .to_string()
+                .into_bytes(),
+        ),
+        (
+            "unknown field",
+            json!({"tasks": [{"name": "a", "prio": 1}]})
+                .to_string()
+                .into_bytes(),
+        ),
         ("no tasks", b"{\"tasks\":[]}".to_vec()),
         ("null", b"null".to_vec()),
         ("number", b"{\"tasks\":[7]}".to_vec()),
         ("nothing", Vec::new()),
         ("no JSON", b"tasks: [a, b]\n".to_vec()),
-        ("no UTF-8", b"{\"tasks\":[{\"name\":\"\xff\xfe\"}]}".to_vec()),
+        (
+            "no UTF-8",
+            b"{\"tasks\":[{\"name\":\"\xff\xfe\"}]}".to_vec(),
+        ),
         ("deep", vec![b'['; 200_000]),
-        ("10 MB of names", named(&["a/", "b"].map(|n| n.repeat(2_500_000)).each_ref().map(String::as_str))),
+        (
+            "10 MB of names",
+            named(
+                &["a/", "b"]
+                    .map(|n| n.repeat(2_500_000))
+                    .each_ref()
+                    .map(String::as_str),
+            ),
+        ),
         ("10 MB of nothing", vec![b' '; 10_000_000]),
     ];
     for (what, bytes) in cases {
@@ -121,7 +149,14 @@ fn all_faults_of_a_plan_are_told_at_once() {
     ]}));
     let said = refused(&room, 3, &[]);
     for part in [
-        "../x", "database", "descripton", "description", "one", "two", "API", "timeout_seconds",
+        "../x",
+        "database",
+        "descripton",
+        "description",
+        "one",
+        "two",
+        "API",
+        "timeout_seconds",
     ] {
         assert!(said.contains(part), "{part} is not named in\n{said}");
     }
@@ -249,8 +284,15 @@ fn works(room: &Room, from: &Path) {
     room.orchestra_in(
         from,
         &[
-            "run", "--tasks", plan.to_str().unwrap(), "--agent", "scripted", "--script",
-            script.to_str().unwrap(), "--verify", "test -e a",
+            "run",
+            "--tasks",
+            plan.to_str().unwrap(),
+            "--agent",
+            "scripted",
+            "--script",
+            script.to_str().unwrap(),
+            "--verify",
+            "test -e a",
         ],
     )
     .expect(0);
@@ -271,7 +313,14 @@ fn unusual_paths_serve_as_well() {
 fn a_run_begun_in_a_persons_worktree_delivers_to_its_branch() {
     let room = Room::new();
     let own = room.path("own tree");
-    room.git(&["worktree", "add", "--quiet", "-b", "topic", own.to_str().unwrap()]);
+    room.git(&[
+        "worktree",
+        "add",
+        "--quiet",
+        "-b",
+        "topic",
+        own.to_str().unwrap(),
+    ]);
     let main = room.git(&["rev-parse", "main"]);
     works(&room, &own);
     assert_eq!(room.git(&["rev-parse", "main"]), main);
@@ -307,7 +356,13 @@ fn submodules_serve_as_well() {
     fs::write(library.join("lib"), "of the library\n").unwrap();
     room.git_in(&library, &["add", "-A"]);
     room.git_in(&library, &["commit", "--quiet", "-m", "Library"]);
-    room.git(&["submodule", "--quiet", "add", library.to_str().unwrap(), "lib"]);
+    room.git(&[
+        "submodule",
+        "--quiet",
+        "add",
+        library.to_str().unwrap(),
+        "lib",
+    ]);
     room.git(&["commit", "--quiet", "-m", "Use the library"]);
     works(&room, &room.repo);
     assert_eq!(room.read("lib/lib"), "of the library\n");

@@ -17,6 +17,7 @@ mod support;
 #[path = "../support/instance.rs"]
 mod instance;
 mod model_server_itself;
+mod plugin;
 mod run;
 mod supervised;
 

@@ -80,8 +80,13 @@ impl Life<'_> {
         match event {
             Event::Init { session, .. } => {
                 self.heard.session_seen = true;
-                self.report.status.session_id = Some(session);
+                let seen = self.report.status.session_id.replace(session);
                 self.turn_began();
+                if seen != self.report.status.session_id {
+                    // At once: should this process be killed, the next one resumes the session
+                    // only when it knows that there is one.
+                    self.report.flush(true);
+                }
             }
             Event::Assistant(said) => self.on_assistant(&said),
             Event::User(user) => self.on_user(&user),
