@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::environment::Environment;
@@ -110,10 +111,12 @@ pub fn analyze(request: &str, options: &AnalyzerOptions<'_>) -> Result<Analysis,
         client.say(&message);
         let turn = client.turn()?;
         cost_usd = turn.total_cost_usd.or(cost_usd);
-        if turn.is_error {
+        // The client itself gave up on the shape of the answers; the session goes on.
+        let shapeless = turn.is_error && said_of(&turn).contains("structured output");
+        if turn.is_error && !shapeless {
             return Err(refusal(&turn));
         }
-        let faults = match plan_in(&turn.text, options.limits) {
+        let faults = match plan_in(&turn.text, request, options.limits) {
             Found::Plan(parsed) => {
                 return Ok(Analysis {
                     parsed: *parsed,
@@ -164,7 +167,8 @@ fn correction(faults: Option<&Faults>) -> String {
     }
 }
 
-fn refusal(turn: &TurnResult) -> AnalyzerError {
+/// What a failed turn says of itself.
+fn said_of(turn: &TurnResult) -> String {
     let mut said = one_line(&turn.text, 300);
     if said.is_empty() {
         said = one_line(&turn.errors.join("; "), 300);
@@ -175,6 +179,11 @@ fn refusal(turn: &TurnResult) -> AnalyzerError {
             .clone()
             .unwrap_or_else(|| turn.subtype.clone());
     }
+    said
+}
+
+fn refusal(turn: &TurnResult) -> AnalyzerError {
+    let said = said_of(turn);
     let login = matches!(turn.api_error_status, Some(401 | 403)) || said.contains("/login");
     if login {
         AnalyzerError::NotLoggedIn { said }
@@ -192,7 +201,8 @@ enum Found {
 
 /// Looks for a plan: the whole text, else the last fenced block, else from the first brace to
 /// the last.
-fn plan_in(text: &str, limits: &Limits) -> Found {
+/// The request is put into it as the person gave it.
+fn plan_in(text: &str, request: &str, limits: &Limits) -> Found {
     let fenced = text.rsplit("```").nth(1).map(|block| {
         block
             .split_once('\n')
@@ -204,17 +214,27 @@ fn plan_in(text: &str, limits: &Limits) -> Found {
         .and_then(|(from, to)| text.get(from..=to));
     let mut first_faults = None;
     for candidate in [Some(text), fenced, braced].into_iter().flatten() {
-        match plan_file::parse(candidate.as_bytes(), limits) {
-            Ok(parsed) => return Found::Plan(Box::new(parsed)),
-            Err(faults) => {
-                let is_json = serde_json::from_str::<serde_json::Value>(candidate).is_ok();
-                if is_json && first_faults.is_none() {
-                    first_faults = Some(faults);
-                }
+        let plan = match serde_json::from_str::<Value>(candidate) {
+            Ok(Value::Object(mut plan)) => {
+                plan.insert("request".into(), request.into());
+                Value::Object(plan)
             }
+            Ok(Value::Array(tasks)) => json!({ "request": request, "tasks": tasks }),
+            _ => continue,
+        };
+        match plan_file::parse(plan.to_string().as_bytes(), limits) {
+            Ok(parsed) => return Found::Plan(Box::new(parsed)),
+            Err(faults) => first_faults = first_faults.or(Some(faults)),
         }
     }
-    first_faults.map_or(Found::Nothing, Found::Faults)
+    if let Some(faults) = first_faults {
+        return Found::Faults(faults);
+    }
+    // Almost JSON (comments, say): a plan all the same, if without the request.
+    match plan_file::parse(text.as_bytes(), limits) {
+        Ok(parsed) => Found::Plan(Box::new(parsed)),
+        Err(_) => Found::Nothing,
+    }
 }
 
 /// The client's command line.
@@ -230,7 +250,7 @@ fn command(options: &AnalyzerOptions<'_>, session: Uuid) -> CommandSpec {
     // of tools would only take time to start.
     add(&["--setting-sources", "project", "--strict-mcp-config"]);
     add(&["--tools", TOOLS]);
-    add(&["--json-schema", &plan_file::analyzer_schema().to_string()]);
+    add(&["--json-schema", &schema().to_string()]);
     if let Some(text) = roles::role_text("task-analyzer") {
         add(&["--append-system-prompt", text]);
     }
@@ -250,6 +270,29 @@ fn command(options: &AnalyzerOptions<'_>, session: Uuid) -> CommandSpec {
         env,
         cwd: options.cwd.to_owned(),
     }
+}
+
+/// The schema that the client is given: what a plan looks like, but lenient. The client gives
+/// up after a few answers that do not fit its schema and says little about why; validation
+/// says all faults at once, with remedies. The request is known already.
+fn schema() -> Value {
+    let mut schema = plan_file::analyzer_schema();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("required".into(), json!(["tasks"]));
+        root.remove("additionalProperties");
+    }
+    if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+        fields.remove("request");
+    }
+    if let Some(Value::Object(task)) = schema.pointer_mut("/properties/tasks/items") {
+        task.insert("required".into(), json!(["name", "prompt"]));
+        task.remove("additionalProperties");
+    }
+    if let Some(Value::Object(name)) = schema.pointer_mut("/properties/tasks/items/properties/name")
+    {
+        name.remove("pattern");
+    }
+    schema
 }
 
 /// The running client. Its whole tree ends when this is dropped.
@@ -307,7 +350,7 @@ impl Client {
             },
             errors: std::sync::Arc::clone(&errors),
             errors_end,
-            program: spec.program.clone(),
+            program: spec.program,
         };
         // A pipe has no deadline, so each gets a thread; all end with the client.
         client.thread("analysis-in", move || {
@@ -476,6 +519,7 @@ mod tests {
             let analysis =
                 analyze_with(&format!("read line\n{}", answer(&text, "")), LONG).unwrap();
             assert_eq!(analysis.parsed.plan.len(), 2, "{text}");
+            assert_eq!(analysis.parsed.plan.request(), Some("Build \"it\""));
             assert_eq!(analysis.cost_usd, Some(0.25));
             assert_eq!(analysis.corrections, 0);
         }

@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::exit::Exit;
-use crate::core::plan::Faults;
 use crate::git::GitError;
 use crate::store::StoreError;
 use crate::view::page::{Page, Tone};
@@ -52,13 +51,6 @@ impl Failure {
     /// Input or output failed.
     pub fn internal(what: impl Into<String>) -> Self {
         Self::new(Exit::Internal, what)
-    }
-
-    /// The plan is not valid.
-    #[must_use]
-    pub fn plan(faults: &Faults, text: String) -> Self {
-        let _ = faults;
-        Self::new(Exit::PlanInvalid, text)
     }
 
     /// Everything was said already; only the exit code is left.

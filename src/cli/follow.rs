@@ -12,8 +12,8 @@ use super::{Context, Exit, Failure};
 use crate::conduct::ensure::Ensured;
 use crate::core::event::Request;
 use crate::core::record::Record;
-use crate::store::journal;
 use crate::store::layout::RunDir;
+use crate::store::{inbox, journal};
 use crate::view::live::{self, Region, terminal_size};
 use crate::view::page::Page;
 use crate::view::snapshot::Snapshot;
@@ -67,7 +67,7 @@ pub fn follow(
     let mut ensured: Option<Instant> = None;
     loop {
         // Looked at before the log is read, so that nothing is missed at the end.
-        let over = is_over(run);
+        let over = is_over(run)?;
         screen.show(run, over, cx)?;
         if over {
             return end(run, cx);
@@ -142,15 +142,18 @@ impl Screen {
     }
 }
 
-/// Closed, or paused with nothing in work.
-fn is_over(run: &RunDir) -> bool {
-    let Ok(lines) = journal::read(&run.journal()) else {
-        return false;
-    };
+/// Closed, or paused with nothing in work; and nothing is asked of it.
+fn is_over(run: &RunDir) -> Result<bool, Failure> {
+    // First the inbox, then the journal: a letter goes when what follows from it is written.
+    // A run that was closed and is asked for more is not over.
+    if inbox::letters_waiting(&run.inbox()) {
+        return Ok(false);
+    }
+    let lines = journal::read(&run.journal())?;
     let closed = lines
         .last()
         .is_some_and(|line| matches!(line.entry, Record::Closed));
-    closed || crate::conduct::ensure::is_at_rest(&lines)
+    Ok(closed || crate::conduct::ensure::is_at_rest(&lines))
 }
 
 fn end(run: &RunDir, cx: &Context<'_>) -> Result<Exit, Failure> {

@@ -8,7 +8,7 @@ use crate::core::id::{OrchestrationId, TaskName};
 use crate::core::plan::nearest;
 use crate::store::layout::{Layout, RunDir};
 use crate::view::clock;
-use crate::view::snapshot::Snapshot;
+use crate::view::snapshot::{Snapshot, Standing};
 
 /// How a run is named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -53,6 +53,7 @@ pub fn choose(
     if let Some(name) = &choice.orchestration {
         let run = named(&runs, name)?;
         let snapshot = Snapshot::load(&run, cx.now())?;
+        check_readable(&run, &snapshot, purpose)?;
         return Ok(Chosen {
             run,
             snapshot,
@@ -83,6 +84,7 @@ pub fn choose(
     let Some((run, snapshot)) = looks.pop() else {
         return Err(none_there(layout));
     };
+    check_readable(&run, &snapshot, purpose)?;
     let other_live = looks
         .iter()
         .filter(|(_, s)| s.is_live())
@@ -93,6 +95,25 @@ pub fn choose(
         snapshot,
         other_live,
     })
+}
+
+/// A run whose files do not tell how it stands can be looked at, and not acted on.
+fn check_readable(run: &RunDir, snapshot: &Snapshot, purpose: Purpose) -> Result<(), Failure> {
+    if purpose == Purpose::Look || snapshot.standing != Standing::Unknown {
+        return Ok(());
+    }
+    Err(unreadable(run, snapshot))
+}
+
+/// The files of a run do not tell how it stands.
+pub(super) fn unreadable(run: &RunDir, snapshot: &Snapshot) -> Failure {
+    let why = snapshot.problems.first().cloned().unwrap_or_default();
+    Failure::internal(format!(
+        "it cannot be told how {} stands: {why}",
+        snapshot.id
+    ))
+    .in_path(run.dir())
+    .next("`orchestra doctor` looks for the cause")
 }
 
 /// There is no orchestration at all.

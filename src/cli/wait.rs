@@ -6,6 +6,7 @@ use super::select::{self, Purpose, RunChoice};
 use super::watch::Watch;
 use super::{Context, Exit, Failure, conductor};
 use crate::conduct::ensure::Ensured;
+use crate::store::inbox;
 use crate::view::page::Page;
 use crate::view::report_json::results;
 use crate::view::snapshot::{Snapshot, Standing};
@@ -38,6 +39,8 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let changes = Watch::of(run.dir());
     let mut told = false;
     loop {
+        // First the inbox, then the journal: a letter goes when what follows from it is written.
+        let asked = inbox::letters_waiting(&run.inbox());
         let snapshot = Snapshot::load(&run, cx.now())?;
         if matches!(snapshot.standing, Standing::Planned) {
             return Err(
@@ -49,6 +52,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             verdict,
             closed: true,
         } = snapshot.standing
+            && !asked
         {
             if args.json {
                 cx.print_json(&results(&snapshot))?;
@@ -58,13 +62,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             return Ok(Exit::of_run(verdict, snapshot.integration.as_ref()));
         }
         if matches!(snapshot.standing, Standing::Unknown) && !snapshot.conductor_alive {
-            let why = snapshot.problems.first().cloned().unwrap_or_default();
-            return Err(Failure::internal(format!(
-                "it cannot be told how {} stands: {why}",
-                snapshot.id
-            ))
-            .in_path(run.dir())
-            .next("orchestra doctor"));
+            return Err(select::unreadable(&run, &snapshot));
         }
         let now = Instant::now();
         if deadline.is_some_and(|at| now >= at) {

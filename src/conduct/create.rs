@@ -110,9 +110,8 @@ fn plan_base(plan: &ValidPlan) -> Result<Option<BranchName>, CreateError> {
 /// What is in the way.
 pub fn check_room(repo: &Repo, worktree_dir: &Path) -> Result<(), CreateError> {
     worktree::check_folder(repo, worktree_dir).map_err(CreateError::Folder)?;
-    check_writable(worktree_dir, "worktrees cannot be made", "--worktree-dir")?;
-    let own = Layout::new(repo.root());
-    check_writable(own.root(), "the run's files cannot be kept", "--repo")?;
+    check_place(Layout::new(repo.root()).root()).map_err(CreateError::Folder)?;
+    check_place(worktree_dir).map_err(CreateError::Folder)?;
     if let Ok(task) = BranchName::parse("task")
         && repo.branch_tip(&task)?.is_some()
     {
@@ -121,21 +120,25 @@ pub fn check_room(repo: &Repo, worktree_dir: &Path) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// Whether a folder, or the nearest one above it that exists, can be written.
-fn check_writable(folder: &Path, what: &str, flag: &str) -> Result<(), CreateError> {
-    let there = folder.ancestors().find(|p| p.exists()).unwrap_or(folder);
-    let problem = if !there.is_dir() {
-        "is not a folder".to_owned()
-    } else if let Err(error) = rustix::fs::access(there, rustix::fs::Access::WRITE_OK) {
-        format!("cannot be written ({})", std::io::Error::from(error))
+/// Whether a folder is there or can be made, and files in it.
+fn check_place(folder: &Path) -> Result<(), String> {
+    use rustix::fs::{Access, access};
+    let there = folder
+        .ancestors()
+        .find(|place| place.symlink_metadata().is_ok())
+        .unwrap_or(folder);
+    let why = if !there.is_dir() {
+        "it is not a folder".to_owned()
+    } else if let Err(error) = access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        error.to_string()
     } else {
         return Ok(());
     };
-    Err(CreateError::Folder(format!(
-        "{what} in {}: {} {problem}; change that, or choose another place with {flag}",
+    Err(format!(
+        "{} is needed and cannot be used: {}: {why}",
         folder.display(),
         there.display()
-    )))
+    ))
 }
 
 /// A new id: the time, and a random end so that two runs started in one second differ.

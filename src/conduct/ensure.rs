@@ -67,8 +67,11 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
             started.reap_in_background();
             match readiness {
                 Readiness::Ready => Ensured::Started,
-                // Another one was faster; that one serves as well.
-                Readiness::Refused(_) | Readiness::Late => Ensured::Running,
+                Readiness::Late => Ensured::Running,
+                // Another one was faster; that one serves as well, even if it is through.
+                Readiness::Refused(_) if lock::is_held(&run.conductor_lock()) => Ensured::Running,
+                Readiness::Refused(_) if !needs_one(run) => Ensured::NotNeeded,
+                Readiness::Refused(why) => Ensured::Failed(why),
                 Readiness::Silent => Ensured::Failed(format!(
                     "the conductor ended before it began; see {}",
                     run.conductor_stderr().display()

@@ -13,12 +13,13 @@ use serde_json::json;
 use super::edge::World;
 use super::{Outcome, session};
 use crate::agent::detach::{Readiness, spawn_detached};
-use crate::conduct::{self, create, log};
+use crate::conduct::{self, create};
 use crate::core::id::OrchestrationId;
 use crate::format::claude_stream::one_line;
 use crate::format::hook_json::{self, HookEvent, Input, MAX_REQUEST, StartDocument};
 use crate::git::{Head, Repo};
 use crate::store::layout::{Layout, RunDir};
+use crate::store::run_log;
 
 /// How long the analysis may take to say that it has begun.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -133,13 +134,17 @@ fn take_in(
         }
     }
     let run = create::open_workspace(&repo, &id, Some(request)).map_err(|e| e.to_string())?;
-    log::note(&run, "orchestration started");
-    log::note(&run, &format!("request: {}", one_line(request, 500)));
-    log::note(&run, &format!("id: {id}"));
-    log::note(&run, "status: analysing the request");
+    let begun = [
+        "orchestration started",
+        &format!("request: {}", one_line(request, 500)),
+        &format!("id: {id}"),
+        "status: analysing the request",
+    ];
+    run_log::append(&run, conduct::now(), &begun);
     let analysis = set_going(&run, repo.root(), world);
     if let Err(why) = &analysis {
-        log::note(&run, &format!("status: the analysis has not begun: {why}"));
+        let line = format!("status: the analysis has not begun: {why}");
+        run_log::append(&run, conduct::now(), &[line]);
     }
     Ok(Taken { run, analysis })
 }
@@ -179,12 +184,28 @@ fn unquoted(text: &str) -> &str {
             .strip_prefix(open)
             .and_then(|rest| rest.strip_suffix(close));
         if let Some(inner) = inner
-            && !inner.contains([open, close])
+            && encloses(inner, open, close)
         {
             return inner;
         }
     }
     text
+}
+
+/// Whether the quotes at both ends of a text are one pair: the next quote inside, if there is
+/// one, opens something (`"add "x" and y"`) and does not close what the first one opened
+/// (`"add" and "fix"`).
+fn encloses(inner: &str, open: char, close: char) -> bool {
+    let mut before = open;
+    let mut chars = inner.chars().peekable();
+    while let Some(c) = chars.next() {
+        if (c == open || c == close) && before != '\\' {
+            let opens_word = chars.peek().is_some_and(|next| !next.is_whitespace());
+            return opens_word && (before.is_whitespace() || before == '(');
+        }
+        before = c;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -199,6 +220,10 @@ mod tests {
             ("“Add x”", "Add x"),
             ("Add x", "Add x"),
             ("\"Add\" and \"fix\"", "\"Add\" and \"fix\""),
+            ("\"Add \"x\" and y\"", "Add \"x\" and y"),
+            ("\"Add \\\"x\\\" and y\"", "Add \\\"x\\\" and y"),
+            ("\"Add x\", then \"y\"", "\"Add x\", then \"y\""),
+            ("'it's'", "'it's'"),
             ("\"", "\""),
             ("\"\"", ""),
             ("it's", "it's"),

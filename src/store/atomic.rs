@@ -95,6 +95,28 @@ pub fn read_json<T: DeserializeOwned>(
     path: &Path,
     what: &'static str,
 ) -> Result<Option<T>, StoreError> {
+    match read_json_in_place(path, what) {
+        Err(StoreError::Unreadable {
+            what, path, detail, ..
+        }) => Err(StoreError::Unreadable {
+            aside: Some(set_aside(&path)?),
+            what,
+            path,
+            detail,
+        }),
+        other => other,
+    }
+}
+
+/// As [`read_json`], but a file that cannot be read stays where it is: for files that are
+/// written once and never again, whose absence would mean something else.
+///
+/// # Errors
+/// As [`read_json`].
+pub fn read_json_in_place<T: DeserializeOwned>(
+    path: &Path,
+    what: &'static str,
+) -> Result<Option<T>, StoreError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -110,7 +132,7 @@ pub fn read_json<T: DeserializeOwned>(
         Err(Decode::Bad(detail)) => Err(StoreError::Unreadable {
             what,
             path: path.to_owned(),
-            aside: set_aside(path)?,
+            aside: None,
             detail,
         }),
     }

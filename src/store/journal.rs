@@ -134,6 +134,13 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Line>, usize), StoreError> {
         let end = good + raw.len();
         let whole = raw.ends_with(b"\n");
         match serde_json::from_slice::<Line>(raw) {
+            Ok(line) if whole && line.v > SCHEMA_VERSION => {
+                return Err(StoreError::Newer {
+                    path: path.to_owned(),
+                    found: u64::from(line.v),
+                    known: SCHEMA_VERSION,
+                });
+            }
             Ok(line) if whole => lines.push(line),
             // Not written to its end, whatever it says.
             Ok(_) | Err(_) if !whole => break,

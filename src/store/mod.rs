@@ -1,4 +1,4 @@
-//! The orchestration folder: layout, locks, atomic writes, journal, inboxes, claims.
+//! The orchestration folder: layout, locks, atomic writes, journal, inboxes, claims, the log.
 //!
 //! Every state is a file; every file has one writer at a time; every write replaces the
 //! whole file or appends one line. Reading never waits for a lock. Lock files are never
@@ -11,8 +11,9 @@ pub mod instance_inbox;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod run_log;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong with the files of an orchestration.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +27,13 @@ pub enum StoreError {
         source: std::io::Error,
     },
     #[error(
-        "{} is not readable as {what}: {detail}. It was set aside as {}; nothing was overwritten",
-        path.display(), aside.display()
+        "{} is not readable as {what}: {detail}. {}; nothing was overwritten",
+        path.display(), where_to(aside.as_deref())
     )]
     Unreadable {
         what: &'static str,
         path: PathBuf,
-        aside: PathBuf,
+        aside: Option<PathBuf>,
         detail: String,
     },
     #[error(
@@ -59,6 +60,13 @@ pub enum StoreError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+fn where_to(aside: Option<&Path>) -> String {
+    match aside {
+        Some(aside) => format!("It was set aside as {}", aside.display()),
+        None => "It was left as it is".into(),
+    }
 }
 
 impl StoreError {

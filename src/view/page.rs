@@ -236,12 +236,6 @@ pub fn money(usd: f64) -> String {
     format!("${usd:.2}")
 }
 
-/// The text, or `?` when there is none.
-#[must_use]
-pub fn or_unknown(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "?".to_owned())
-}
-
 /// `1 task`, `2 tasks`.
 #[must_use]
 pub fn plural(n: usize, word: &str) -> String {

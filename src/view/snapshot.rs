@@ -323,12 +323,17 @@ impl Snapshot {
             });
         }
         let mut problems = Vec::new();
-        let settings: Option<SettingsFile> = atomic::peek_json(&run.settings());
-        if settings.is_none() && run.settings().exists() {
-            problems.push(format!("{} is not readable", run.settings().display()));
-        }
+        let settings: Option<SettingsFile> =
+            atomic::read_json_in_place(&run.settings(), "the run's settings").unwrap_or_else(
+                |error| {
+                    problems.push(error.to_string());
+                    None
+                },
+            );
         let plan = read_plan(run, &mut problems);
-        let lines = journal::read(&run.journal()).unwrap_or_else(|error| {
+        let read = journal::read(&run.journal());
+        let journal_is_readable = read.is_ok();
+        let lines = read.unwrap_or_else(|error| {
             problems.push(error.to_string());
             Vec::new()
         });
@@ -368,6 +373,9 @@ impl Snapshot {
         } else {
             snapshot.take_times(&lines);
             snapshot.standing = standing_without_plan(&lines);
+        }
+        if !journal_is_readable {
+            snapshot.standing = Standing::Unknown;
         }
         Ok(snapshot)
     }

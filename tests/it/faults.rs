@@ -378,3 +378,48 @@ fn logs_that_cannot_be_written_stop_nothing() {
     assert!(room.repo.join("b.md").exists());
     room.assert_tidy();
 }
+
+#[test]
+fn everything_killed_at_any_moment_ends_in_the_same_result() {
+    let moments: [(&str, fn(&Record) -> bool); 5] = [
+        ("attempt-started", |r| {
+            matches!(r, Record::AttemptStarted { .. })
+        }),
+        ("prepared", |r| matches!(r, Record::Prepared { .. })),
+        ("attempt-ended", |r| {
+            matches!(r, Record::AttemptEnded { .. })
+        }),
+        ("integration-started", |r| {
+            matches!(r, Record::IntegrationStarted { .. })
+        }),
+        ("finished", |r| matches!(r, Record::Finished { .. })),
+    ];
+    for (what, is) in moments {
+        let room = chain();
+        let run = begin(&room);
+        room.wait_for_record(&run, what, is);
+        room.kill_all();
+        room.orchestra(&["wait"]).expect(0);
+        assert_eq!(room.read("a"), "from a\n", "{what}");
+        assert_eq!(room.read("b"), "from b\n", "{what}");
+        let subjects = room.git(&["log", "--format=%s", "--first-parent"]);
+        assert_eq!(subjects.lines().count(), 3, "{what}: {subjects}");
+        room.assert_tidy();
+    }
+}
+
+#[test]
+fn a_verify_command_of_a_killed_conductor_ends_with_the_next_one() {
+    let room = chain();
+    // Only where the merged tree is verified, and only the first time.
+    let verify = "case \"$PWD\" in *_verify-*) if [ ! -e \"$ROOM/second\" ]; then \
+                  setsid sleep 600 & touch \"$ROOM/second\"; sleep 600; fi;; esac";
+    room.run(&["--detach", "--verify", verify]).expect(0);
+    let run = room.only_run();
+    wait_for("verification", || {
+        room.path("second").exists().then_some(())
+    });
+    room.conductor().kill();
+    room.orchestra(&["wait"]).expect(0);
+    assert_undisturbed(&room, &run);
+}

@@ -9,12 +9,17 @@
 )]
 
 mod architecture;
+mod delivery;
 mod dependencies;
 mod faults;
 mod gate;
 mod harness;
+mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
+mod journal_fixture;
 mod refusals;
+mod steering;
 mod supervise;
+mod tidying;
 mod whole_run;

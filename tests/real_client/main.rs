@@ -14,9 +14,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod flagship;
 #[path = "../support/instance.rs"]
 mod instance;
 mod model_server_itself;
+mod plugin;
 mod run;
 mod supervised;
 

@@ -107,10 +107,6 @@ impl Reader<'_> {
         self.chars.get(self.at).copied()
     }
 
-    fn peek_at(&self, ahead: usize) -> Option<char> {
-        self.chars.get(self.at + ahead).copied()
-    }
-
     fn bump(&mut self) -> Option<char> {
         let c = self.peek()?;
         self.at += 1;

@@ -1,0 +1,143 @@
+//! A journal as version 1 writes it: every later version reads it, and means the same.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use orchestra::core::attempt::AttemptEnd;
+use orchestra::core::plan::Limits;
+use orchestra::core::record::{IntegrationEnd, Record, Verdict};
+use orchestra::core::retry::RetryPolicy;
+use orchestra::core::state::{Phase, Policy, State, TaskFacts, TaskState};
+use orchestra::format::plan_file;
+use orchestra::store::journal;
+use serde_json::{Value, json};
+
+const FIXTURE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/journal-v1.jsonl"
+);
+
+/// How many kinds there are. A new kind is a compile error here: give it a line in the
+/// fixture. None may ever be taken out.
+fn kind(record: &Record) -> &'static str {
+    match record {
+        Record::Begun => "begun",
+        Record::Prepared { .. } => "prepared",
+        Record::AttemptStarted { .. } => "attempt-started",
+        Record::AttemptRunning { .. } => "attempt-running",
+        Record::AttemptEnded { .. } => "attempt-ended",
+        Record::Requeued { .. } => "requeued",
+        Record::TaskFailed { .. } => "task-failed",
+        Record::TaskSkipped { .. } => "task-skipped",
+        Record::TaskCancelled { .. } => "task-cancelled",
+        Record::TaskRevived { .. } => "task-revived",
+        Record::PauseRequested { .. } => "pause-requested",
+        Record::ResumeRequested { .. } => "resume-requested",
+        Record::CancelRequested => "cancel-requested",
+        Record::WorkersChanged { .. } => "workers-changed",
+        Record::IntegrationStarted { .. } => "integration-started",
+        Record::IntegrationEnded { .. } => "integration-ended",
+        Record::Finished { .. } => "finished",
+        Record::Closed => "closed",
+        Record::RequestTaken { .. } => "request-taken",
+    }
+}
+
+fn end(end: &AttemptEnd) -> &'static str {
+    match end {
+        AttemptEnd::Complete { .. } => "complete",
+        AttemptEnd::Failed { .. } => "failed",
+        AttemptEnd::Paused => "paused",
+        AttemptEnd::Cancelled => "cancelled",
+    }
+}
+
+fn integration(end: &IntegrationEnd) -> &'static str {
+    match end {
+        IntegrationEnd::Delivered { .. } => "delivered",
+        IntegrationEnd::Reviewable { .. } => "reviewable",
+        IntegrationEnd::Conflict { .. } => "conflict",
+        IntegrationEnd::Red { .. } => "red",
+        IntegrationEnd::NotDelivered { .. } => "not-delivered",
+        IntegrationEnd::Failed { .. } => "failed",
+    }
+}
+
+#[test]
+fn a_journal_of_version_1_is_read_and_written_the_same() {
+    let lines = journal::read(Path::new(FIXTURE)).unwrap();
+    let text = std::fs::read_to_string(FIXTURE).unwrap();
+    assert_eq!(lines.len(), text.lines().count());
+    for (line, raw) in lines.iter().zip(text.lines()) {
+        assert_eq!(line.v, 1);
+        let raw: Value = serde_json::from_str(raw).unwrap();
+        assert_eq!(raw["entry"]["kind"], kind(&line.entry));
+        assert_eq!(
+            serde_json::to_value(line).unwrap(),
+            raw,
+            "line {}",
+            line.seq
+        );
+    }
+}
+
+#[test]
+fn every_kind_of_record_is_in_the_fixture() {
+    let lines = journal::read(Path::new(FIXTURE)).unwrap();
+    let kinds: BTreeSet<&str> = lines.iter().map(|l| kind(&l.entry)).collect();
+    assert_eq!(kinds.len(), 19, "{kinds:?}");
+    let ends: BTreeSet<&str> = lines
+        .iter()
+        .filter_map(|l| match &l.entry {
+            Record::AttemptEnded { end: how, .. } => Some(end(how)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ends.len(), 4, "{ends:?}");
+    let ends: BTreeSet<&str> = lines
+        .iter()
+        .filter_map(|l| match &l.entry {
+            Record::IntegrationEnded { result } => Some(integration(result)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ends.len(), 6, "{ends:?}");
+}
+
+#[test]
+fn the_fixture_means_what_it_meant() {
+    let plan = json!({"tasks": [
+        {"name": "api"}, {"name": "docs", "dependencies": ["api"]},
+        {"name": "broken"}, {"name": "after", "dependencies": ["broken"]}, {"name": "extra"},
+    ]});
+    let parsed = plan_file::parse(plan.to_string().as_bytes(), &Limits::default()).unwrap();
+    let policy = Policy {
+        workers: 5,
+        success_percent: 80,
+        merge: None,
+        retry: RetryPolicy::default(),
+        token: uuid::Uuid::nil(),
+    };
+    let lines = journal::read(Path::new(FIXTURE)).unwrap();
+    let facts = TaskFacts::of(&parsed.plan, 3);
+    let state = State::replay(facts, policy, lines.iter().map(|l| &l.entry));
+    let states: Vec<&TaskState> = state.indexes().map(|ix| &state.task(ix).state).collect();
+    assert!(matches!(states[0], TaskState::Done { summary, .. } if summary == "The API"));
+    assert!(matches!(states[1], TaskState::Done { .. }));
+    assert!(matches!(states[2], TaskState::Failed { .. }));
+    assert!(matches!(states[3], TaskState::Skipped { because } if because.index() == 2));
+    assert_eq!(states[4], &TaskState::Cancelled);
+    assert_eq!(state.workers(), 4);
+    assert!(!state.is_paused());
+    assert_eq!(
+        state.phase(),
+        &Phase::Finished {
+            verdict: Verdict::Partial,
+            closed: true
+        }
+    );
+    assert!(matches!(
+        state.integration(),
+        Some(IntegrationEnd::Delivered { verified: true, .. })
+    ));
+}
