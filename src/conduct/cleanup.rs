@@ -7,7 +7,7 @@ use crate::agent::tree;
 use crate::core::id::{BranchName, Oid, TaskName};
 use crate::core::record::Place;
 use crate::core::state::{State, TaskState};
-use crate::git::{BackupKind, GitError};
+use crate::git::{BackupKind, GitError, WorktreeInfo};
 use crate::integrate::{integration_branch, scratch_worktree};
 use crate::store::{claims, lock};
 
@@ -57,6 +57,7 @@ pub fn cleanup(
     dry_run: bool,
 ) -> Result<Vec<Item>, GitError> {
     let mut items = Vec::new();
+    let worktrees = context.repo.worktrees()?;
     for ix in state.indexes() {
         let entry = state.task(ix);
         let Some(place) = &entry.place else { continue };
@@ -67,7 +68,15 @@ pub fn cleanup(
             Which::All => true,
         };
         if wanted {
-            items.extend(one(context, state.name(ix), place, which, dry_run)?);
+            let found = one(
+                context,
+                &worktrees,
+                state.name(ix),
+                place,
+                which,
+                dry_run,
+            )?;
+            items.extend(found);
         }
     }
     items.extend(scratch(context, dry_run)?);
@@ -80,13 +89,13 @@ pub fn cleanup(
 
 fn one(
     context: &Context,
+    worktrees: &[WorktreeInfo],
     task: &TaskName,
     place: &Place,
     which: Which,
     dry_run: bool,
 ) -> Result<Option<Item>, GitError> {
     let repo = &context.repo;
-    let worktrees = repo.worktrees()?;
     let own = worktrees.iter().find(|w| w.path == place.worktree);
     let tip = repo.branch_tip(&place.branch)?;
     if own.is_none() && tip.is_none() {

@@ -69,7 +69,7 @@ pub fn make_ready(
         return Ok(file.settings);
     }
     clear_unfinished(repo, run, task, place)?;
-    let branch_exists = repo.branch_tip(&place.branch)?.is_some();
+    let tip = repo.branch_tip(&place.branch)?;
     if let Some(folder) = place.worktree.parent() {
         fs::create_dir_all(folder).map_err(|source| StartError::Io {
             action: "create",
@@ -77,7 +77,7 @@ pub fn make_ready(
             source,
         })?;
     }
-    if branch_exists {
+    if tip.is_some() {
         repo.worktree_attach(&place.worktree, &place.branch)?;
     } else {
         repo.worktree_add(&WorktreeSpec {
@@ -92,7 +92,10 @@ pub fn make_ready(
         repo.init_submodules(&place.worktree)?;
     }
     repo.copy_included(&place.worktree)?;
-    let settings = write_settings(repo, run, task, &place.worktree, rights)?;
+    // What the index of the new worktree holds is what its commit holds.
+    let commit = tip.as_ref().unwrap_or(&place.base);
+    let tracked = repo.read_file(commit, LOCAL_SETTINGS)?.is_some();
+    let settings = write_settings(run, task, &place.worktree, tracked, rights)?;
     let file = ReadyFile {
         schema_version: SCHEMA_VERSION,
         place: place.clone(),
@@ -115,10 +118,13 @@ fn clear_unfinished(
     task: &TaskName,
     place: &Place,
 ) -> Result<(), StartError> {
-    let registered = repo
-        .worktrees()?
-        .into_iter()
-        .find(|w| w.path == place.worktree);
+    let registered = if repo.may_be_registered(&place.worktree) {
+        repo.worktrees()?
+            .into_iter()
+            .find(|w| w.path == place.worktree)
+    } else {
+        None
+    };
     let tip = repo.branch_tip(&place.branch)?;
     // A worktree that was made before its dependencies were done is still at an older base.
     let untouched = match &tip {
@@ -176,10 +182,10 @@ fn is_gone(folder: &Path) -> bool {
 
 /// The worktree's own settings: what the instance may do, and the guard in front of it.
 fn write_settings(
-    repo: &Repo,
     run: &RunDir,
     task: &TaskName,
     worktree: &Path,
+    tracked: bool,
     rights: &Rights<'_>,
 ) -> Result<Option<PathBuf>, StartError> {
     let mut settings = json!({
@@ -201,7 +207,7 @@ fn write_settings(
     }
     let own = worktree.join(LOCAL_SETTINGS);
     // A settings file that the repository tracks is part of the work and stays as it is.
-    let (path, hand_over) = if repo.is_tracked(worktree, LOCAL_SETTINGS)? || own.exists() {
+    let (path, hand_over) = if tracked || own.exists() {
         let path = run.instance_settings(task);
         (path.clone(), Some(path))
     } else {

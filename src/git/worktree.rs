@@ -129,6 +129,23 @@ impl Repo {
         list(self.common_dir())
     }
 
+    /// Whether git keeps a record of a worktree at this path. Read without a process, and
+    /// on the safe side: a record of a worktree with the same folder name elsewhere counts.
+    #[must_use]
+    pub fn may_be_registered(&self, worktree: &Path) -> bool {
+        let records = self.common_dir().join("worktrees");
+        let Ok(records) = std::fs::read_dir(records) else {
+            return false;
+        };
+        records.flatten().any(|record| {
+            // `PATH/.git`; an unreadable record may be of any worktree.
+            std::fs::read(record.path().join("gitdir")).map_or(true, |text| {
+                let named = path(super::repo::trim_line(&text));
+                named.parent().and_then(Path::file_name) == worktree.file_name()
+            })
+        })
+    }
+
     /// Makes one worktree; see [`Repo::worktrees_add`].
     ///
     /// # Errors

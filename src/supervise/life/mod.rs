@@ -232,6 +232,8 @@ impl<'a> Life<'a> {
                     agent.stream_over = true;
                 }
             }
+            // The look at it follows every message.
+            Msg::Exit => {}
             Msg::LogFault(why) => {
                 self.note(&format!("the stream is no longer kept: {why}"));
                 self.log_fault = Some(why);
