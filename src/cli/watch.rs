@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::{RecursiveMode, Watcher};
 
@@ -42,7 +42,12 @@ impl Watch {
             Some(changes) => match changes.recv_timeout(most) {
                 Ok(()) => {
                     // One write is several events; what follows at once is the same change.
-                    while changes.recv_timeout(Duration::from_millis(20)).is_ok() {}
+                    // Where changes never cease, it is looked at all the same.
+                    let began = Instant::now();
+                    while began.elapsed() < most
+                        && changes.recv_timeout(Duration::from_millis(20)).is_ok()
+                    {
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(most),

@@ -195,15 +195,14 @@ impl Conductor {
         while !self.is_over() {
             match self.signals.recv_timeout(self.patience()) {
                 Ok(Signal::Event(event)) => self.take(&event)?,
-                Ok(Signal::Inbox) => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.wake.is_some_and(|at| now() >= at) {
-                        self.wake = None;
-                        self.take(&Event::Tick)?;
-                    }
-                }
+                Ok(Signal::Inbox) | Err(RecvTimeoutError::Timeout) => {}
                 // The watcher and the workshop hold senders, so this cannot come.
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // However much is heard meanwhile.
+            if self.wake.is_some_and(|at| self.state.is_due(at, now())) {
+                self.wake = None;
+                self.take(&Event::Tick)?;
             }
             self.read_inbox()?;
         }
@@ -275,8 +274,11 @@ impl Conductor {
 /// Tells the loop when the inbox changes. Without it (a file system that cannot be watched,
 /// too many watches) the loop still looks twice a second.
 fn watch(folder: &Path, tell: Sender<Signal>) -> Option<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = tell.send(Signal::Inbox);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Looking into the folder is an event as well; it must not cause the next look.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            let _ = tell.send(Signal::Inbox);
+        }
     })
     .ok()?;
     watcher
