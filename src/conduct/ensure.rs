@@ -112,6 +112,7 @@ fn needs_one(run: &RunDir) -> bool {
 #[must_use]
 pub fn is_at_rest(lines: &[journal::Line]) -> bool {
     let mut paused = false;
+    let mut ending = false;
     let mut active = std::collections::HashSet::new();
     for line in lines {
         match &line.entry {
@@ -123,10 +124,14 @@ pub fn is_at_rest(lines: &[journal::Line]) -> bool {
             Record::AttemptEnded { task, .. } => {
                 active.remove(task);
             }
+            // A pause does not hold back what is left to do when all tasks have ended.
+            Record::IntegrationStarted { .. } | Record::Finished { .. } => ending = true,
+            Record::Closed => ending = false,
             _ => {}
         }
+        ending &= !matches!(line.entry, Record::TaskRevived { .. });
     }
-    paused && active.is_empty()
+    paused && active.is_empty() && !ending
 }
 
 /// Posts a request to a run's conductor and makes sure that one reads it.
@@ -145,5 +150,41 @@ pub fn ask(
     match ensure(run, main_checkout, exe, env) {
         Ensured::Failed(why) => Err(why),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::record::{MergeMode, Verdict};
+    use crate::core::time::Timestamp;
+
+    #[test]
+    fn a_pause_leaves_nobody_to_end_what_is_being_merged_unless_somebody_does() {
+        let pause = Record::PauseRequested { task: None };
+        let merging = Record::IntegrationStarted {
+            mode: MergeMode::Automatic,
+        };
+        let finished = Record::Finished {
+            verdict: Verdict::Success,
+        };
+        for (records, rests) in [
+            (vec![Record::Begun, pause.clone()], true),
+            (vec![Record::Begun, pause.clone(), merging.clone()], false),
+            (vec![Record::Begun, merging, pause.clone()], false),
+            (vec![Record::Begun, pause.clone(), finished.clone()], false),
+            (vec![pause, finished, Record::Closed], true),
+        ] {
+            let lines: Vec<journal::Line> = records
+                .into_iter()
+                .map(|entry| journal::Line {
+                    v: 1,
+                    seq: 1,
+                    at: Timestamp(0),
+                    entry,
+                })
+                .collect();
+            assert_eq!(is_at_rest(&lines), rests, "{lines:?}");
+        }
     }
 }
