@@ -104,9 +104,6 @@ impl Job {
             &tree::EndPlan::default(),
         );
         for _ in 0..MAX_ROUNDS {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(stopped());
-            }
             let Some(tip) = self.repo.branch_tip(&self.base_branch)? else {
                 return Ok(IntegrationEnd::Failed {
                     detail: format!(
@@ -158,10 +155,17 @@ impl Job {
                 verified: self.verify.is_some(),
             }));
         }
+        // Not before: what is delivered already cannot be stopped.
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Some(stopped()));
+        }
         let branch = self.keep(&merged)?;
         tell(&format!("merged {} tasks in memory", self.tasks.len()));
         if let Some(red) = self.prove(&merged, stop, tell)? {
             return Ok(Some(red));
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Some(stopped()));
         }
         let verified = self.verify.is_some();
         match (self.mode, branch) {
@@ -249,7 +253,7 @@ impl Job {
             .any(|w| same_place(&w.path, &self.scratch));
         if known && self.scratch.is_dir() {
             match self.repo.checkout_detached(&self.scratch, merged) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.fill_submodules(merged),
                 // Half-made by a process that was killed: it holds nobody's work.
                 Err(_) => self.repo.worktree_remove(&self.scratch, true)?,
             }
@@ -261,7 +265,16 @@ impl Job {
             branch: None,
             at: merged.clone(),
         })?;
+        self.fill_submodules(merged)?;
         self.repo.copy_included(&self.scratch)?;
+        Ok(())
+    }
+
+    /// As in the tasks' worktrees: as far as it goes without the network.
+    fn fill_submodules(&self, merged: &Oid) -> Result<(), GitError> {
+        if self.repo.has_submodules(merged)? {
+            self.repo.init_submodules(&self.scratch)?;
+        }
         Ok(())
     }
 
