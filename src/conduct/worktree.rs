@@ -121,7 +121,9 @@ fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
         None => true,
     };
     if let Some(registered) = registered {
+        let empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut e| e.next().is_none());
         let clean = !registered.path.is_dir()
+            || empty(&registered.path)
             || repo.status(&registered.path).is_ok_and(|status| {
                 // In an interrupted checkout files are missing; none of them is new.
                 status.untracked.is_empty()
