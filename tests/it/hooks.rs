@@ -88,7 +88,10 @@ impl World {
     }
 
     fn started(&self, id: &str) {
-        let output = self.hook(START, &json!({"user_request": "Add x", "orchestration_id": id}));
+        let output = self.hook(
+            START,
+            &json!({"user_request": "Add x", "orchestration_id": id}),
+        );
         assert!(output.status.success(), "{output:?}");
     }
 }
@@ -109,7 +112,10 @@ fn refused(output: &Output) -> String {
 
 fn silent(output: &Output) {
     assert!(output.status.success(), "{output:?}");
-    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    assert!(
+        output.stdout.is_empty() && output.stderr.is_empty(),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -122,25 +128,51 @@ fn start_makes_workspace_and_log_and_git_sees_nothing() {
     assert_eq!(said["orchestration_id"], "orch-1");
     let run = world.run("orch-1");
     assert_eq!(said["workspace"], json!(run));
-    assert_eq!(fs::read_to_string(run.join("request.txt")).unwrap(), request);
+    assert_eq!(
+        fs::read_to_string(run.join("request.txt")).unwrap(),
+        request
+    );
     let log = world.log("orch-1");
-    for part in ["orchestration started", "request: Add", "id: orch-1", "status: "] {
+    for part in [
+        "orchestration started",
+        "request: Add",
+        "id: orch-1",
+        "status: ",
+    ] {
         assert!(log.contains(part), "{part}: {log}");
     }
     assert_eq!(world.git(&["status", "--porcelain", "-uall"]), "");
     assert!(!world.repo.join("evil").exists());
     // Once more is the same; another request under the same id is not.
-    assert!(world.hook_in(START, &world.repo, input.as_bytes()).status.success());
-    let other = world.hook(START, &json!({"user_request": "else", "orchestration_id": "orch-1"}));
+    assert!(
+        world
+            .hook_in(START, &world.repo, input.as_bytes())
+            .status
+            .success()
+    );
+    let other = world.hook(
+        START,
+        &json!({"user_request": "else", "orchestration_id": "orch-1"}),
+    );
     assert!(refused(&other).contains("already"));
-    assert_eq!(fs::read_to_string(run.join("request.txt")).unwrap(), request);
+    assert_eq!(
+        fs::read_to_string(run.join("request.txt")).unwrap(),
+        request
+    );
 }
 
 #[test]
 fn start_finds_the_main_checkout_from_a_linked_worktree() {
     let world = World::new();
     let tree = world.root.join("tree");
-    world.git(&["worktree", "add", "-q", tree.to_str().unwrap(), "-b", "side"]);
+    world.git(&[
+        "worktree",
+        "add",
+        "-q",
+        tree.to_str().unwrap(),
+        "-b",
+        "side",
+    ]);
     let input = json!({"user_request": "Add x", "orchestration_id": "o"}).to_string();
     answer(&world.hook_in(START, &tree, input.as_bytes()));
     assert!(world.run("o").is_dir());
@@ -150,9 +182,18 @@ fn start_finds_the_main_checkout_from_a_linked_worktree() {
 #[test]
 fn bad_input_makes_nothing() {
     let world = World::new();
-    let huge = format!("{{\"user_request\":\"{}\",\"orchestration_id\":\"a\"}}", "x".repeat(10 << 20));
+    let huge = format!(
+        "{{\"user_request\":\"{}\",\"orchestration_id\":\"a\"}}",
+        "x".repeat(10 << 20)
+    );
     let inputs: Vec<Vec<u8>> = [
-        "", "nonsense", "{", "[]", "null", "7", "{}",
+        "",
+        "nonsense",
+        "{",
+        "[]",
+        "null",
+        "7",
+        "{}",
         r#"{"user_request":"x"}"#,
         r#"{"orchestration_id":"x"}"#,
         r#"{"user_request":{},"orchestration_id":"x"}"#,
@@ -178,8 +219,14 @@ fn bad_input_makes_nothing() {
     }
     assert!(!world.repo.join(".claude").exists());
     for (program, input) in [
-        (INSTANCE, json!({"orchestration_id": "none", "instance_id": "a", "worktree_path": "/x", "result": "ok"})),
-        (INTEGRATION, json!({"orchestration_id": "none", "integration_result": "ok", "success": true})),
+        (
+            INSTANCE,
+            json!({"orchestration_id": "none", "instance_id": "a", "worktree_path": "/x", "result": "ok"}),
+        ),
+        (
+            INTEGRATION,
+            json!({"orchestration_id": "none", "integration_result": "ok", "success": true}),
+        ),
     ] {
         assert!(refused(&world.hook(program, &input)).contains("no orchestration none"));
     }
@@ -216,15 +263,28 @@ fn instances_are_marked_and_the_last_one_is_noticed() {
     let world = World::new();
     world.started("o");
     let plan = json!({"tasks": [{"name": "a"}, {"name": "b"}]});
-    fs::write(world.run("o").join("orchestration-plan.json"), plan.to_string()).unwrap();
+    fs::write(
+        world.run("o").join("orchestration-plan.json"),
+        plan.to_string(),
+    )
+    .unwrap();
     let done = |task: &str, result: Value| {
-        world.hook(INSTANCE, &json!({"orchestration_id": "o", "instance_id": task,
-            "worktree_path": world.repo, "result": result}))
+        world.hook(
+            INSTANCE,
+            &json!({"orchestration_id": "o", "instance_id": task,
+            "worktree_path": world.repo, "result": result}),
+        )
     };
     let stranger = done("c", json!("success"));
     assert!(refused(&stranger).contains("no task c"));
-    let said = answer(&done("a", json!({"status": "success", "summary": "all\ngood"})));
-    assert_eq!((&said["status"], &said["all_complete"]), (&json!("complete"), &json!(false)));
+    let said = answer(&done(
+        "a",
+        json!({"status": "success", "summary": "all\ngood"}),
+    ));
+    assert_eq!(
+        (&said["status"], &said["all_complete"]),
+        (&json!("complete"), &json!(false))
+    );
     assert!(world.run("o").join("instance-a-complete").is_file());
     let said = answer(&done("b", json!("failed: tests are red")));
     assert_eq!(said["status"], "failed");
@@ -246,14 +306,31 @@ fn the_end_of_an_integration_is_reported() {
         "success": true})));
     assert_eq!(said["status"], "success");
     let report = fs::read_to_string(world.run("good").join("ORCHESTRATION_SUCCESS.md")).unwrap();
-    for part in ["`good`", "Time: 2", "success", "> merged 2", "> # no heading", "- `src/a.rs`", "## Next steps", "- push"] {
+    for part in [
+        "`good`",
+        "Time: 2",
+        "success",
+        "> merged 2",
+        "> # no heading",
+        "- `src/a.rs`",
+        "## Next steps",
+        "- push",
+    ] {
         assert!(report.contains(part), "{part}: {report}");
     }
-    let said = answer(&world.hook(INTEGRATION, &json!({"orchestration_id": "bad",
-        "integration_result": "conflict in src/a.rs", "success": false})));
+    let said = answer(&world.hook(
+        INTEGRATION,
+        &json!({"orchestration_id": "bad",
+        "integration_result": "conflict in src/a.rs", "success": false}),
+    ));
     assert_eq!(said["status"], "failure");
     let report = fs::read_to_string(world.run("bad").join("ORCHESTRATION_FAILURE.md")).unwrap();
-    for part in ["`bad`", "conflict in src/a.rs", "## Issues", "## Debugging steps"] {
+    for part in [
+        "`bad`",
+        "conflict in src/a.rs",
+        "## Issues",
+        "## Debugging steps",
+    ] {
         assert!(report.contains(part), "{part}: {report}");
     }
     assert!(!world.run("bad").join("ORCHESTRATION_SUCCESS.md").exists());
@@ -284,7 +361,11 @@ fn the_guard_answers_in_an_instance_and_fails_closed() {
         .to_string()
     };
     silent(&guard(&places, &write("x.txt")));
-    for input in [write(&format!("{main}/x.txt")), "nonsense".to_owned(), String::new()] {
+    for input in [
+        write(&format!("{main}/x.txt")),
+        "nonsense".to_owned(),
+        String::new(),
+    ] {
         let said = answer(&guard(&places, &input));
         assert_eq!(said["hookSpecificOutput"]["permissionDecision"], "deny");
     }

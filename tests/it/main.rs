@@ -9,17 +9,18 @@
 )]
 
 mod architecture;
+mod delivery;
 mod dependencies;
+mod faults;
+mod gate;
 mod harness;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
-mod delivery;
-mod faults;
-mod gate;
 mod journal_fixture;
 mod refusals;
 mod steering;
 mod supervise;
 mod tidying;
+mod upkeep;
 mod whole_run;

@@ -503,7 +503,11 @@ fn installing_twice_works_and_uninstalling_leaves_nothing() {
         .output()
         .expect("run install.sh");
     assert!(!output.status.success());
-    assert!(said(&output).contains("is not this program's"), "{}", said(&output));
+    assert!(
+        said(&output).contains("is not this program's"),
+        "{}",
+        said(&output)
+    );
     assert!(!data.exists());
 }
 
@@ -515,7 +519,10 @@ fn an_instance_stays_in_its_worktree() {
     let main = repository.display().to_string();
     let script = Script::new().worker("Your task: inside\n", |w| {
         w.write(&format!("{main}/outside.txt"), "x")
-            .tool("Write", json!({"file_path": "{cwd}/../other/x.txt", "content": "x"}))
+            .tool(
+                "Write",
+                json!({"file_path": "{cwd}/../other/x.txt", "content": "x"}),
+            )
             .bash(&format!("echo x > {main}/outside.txt"))
             .bash(&format!("cd {main} && git commit --allow-empty -qm x"))
             .bash("git push origin HEAD")
@@ -527,7 +534,11 @@ fn an_instance_stays_in_its_worktree() {
     });
     let server = ModelServer::start(script);
     let tasks = home.beside("tasks.json");
-    fs::write(&tasks, r#"{"tasks":[{"name":"inside","prompt":"Write inside.txt"}]}"#).unwrap();
+    fs::write(
+        &tasks,
+        r#"{"tasks":[{"name":"inside","prompt":"Write inside.txt"}]}"#,
+    )
+    .unwrap();
     let output = program_command(PROGRAMS[0].1, &home, &server)
         .args(["run", "--tasks"])
         .arg(&tasks)
@@ -550,10 +561,17 @@ fn an_instance_stays_in_its_worktree() {
         (5, "`git stash` is not for an instance"),
     ] {
         assert!(results[at].is_error, "{at}: {}", results[at].text);
-        assert!(results[at].text.contains(words), "{at}: {}", results[at].text);
+        assert!(
+            results[at].text.contains(words),
+            "{at}: {}",
+            results[at].text
+        );
     }
     assert!(!repository.join("outside.txt").exists());
-    assert_eq!(home.git(&repository, &["show", "main:inside.txt"]), "inside");
+    assert_eq!(
+        home.git(&repository, &["show", "main:inside.txt"]),
+        "inside"
+    );
     server.assert_all_expected();
 }
 
@@ -575,7 +593,10 @@ fn requests_become_plans() {
                 ("user-management", &[]),
                 ("authentication", &[]),
                 ("user-dashboard", &["user-management", "authentication"]),
-                ("docs", &["user-management", "authentication", "user-dashboard"]),
+                (
+                    "docs",
+                    &["user-management", "authentication", "user-dashboard"],
+                ),
             ],
             &[2, 1, 1],
         ),
