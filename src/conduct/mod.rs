@@ -11,7 +11,6 @@ pub mod create;
 mod early;
 pub mod ensure;
 mod launch;
-pub mod log;
 pub mod planning;
 mod prepare;
 mod prompt;
@@ -41,7 +40,7 @@ use crate::git::{GitError, Repo};
 use crate::store::journal::{self, Journal};
 use crate::store::layout::{Layout, RunDir};
 use crate::store::lock::Lock;
-use crate::store::{StoreError, atomic, inbox};
+use crate::store::{StoreError, atomic, inbox, run_log};
 use crate::view::log_line;
 
 /// A starting conductor waits this long for the lock: whoever asks whether it is held holds
@@ -248,9 +247,9 @@ impl Conductor {
         self.journal.append(records, at)?;
         let lines: Vec<String> = records
             .iter()
-            .filter_map(|record| log_line::render(record, at))
+            .filter_map(|record| Some(log_line::text(record)?.0))
             .collect();
-        self.work.log(&lines);
+        run_log::append(&self.context.run, at, &lines);
         Ok(())
     }
 
@@ -258,7 +257,7 @@ impl Conductor {
         let folder = self.context.run.inbox();
         let (letters, bad) = inbox::letters::<Request>(&folder)?;
         for error in bad {
-            self.work.log(&[error.to_string()]);
+            run_log::append(&self.context.run, now(), &[error.to_string()]);
         }
         for letter in letters {
             self.take(&Event::Asked {

@@ -7,8 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `life` | the loop: messages in, what follows from each |
-//! | `ending` | the end: the tree, the last look, outcome and marker |
+//! | `life` | the loop: messages in, what follows from each, up to the outcome |
 //! | `watch` | the threads that feed the loop |
 //! | `work` | looking at the worktree and running commands, off the loop |
 //! | `gate` | the evidence that a task is done, and what is missing |
@@ -19,7 +18,6 @@
 
 mod classify;
 mod costs;
-mod ending;
 mod evidence;
 mod gate;
 mod life;

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod flagship;
 #[path = "../support/instance.rs"]
 mod instance;
 mod model_server_itself;

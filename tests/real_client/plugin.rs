@@ -72,7 +72,7 @@ fn session(home: &Home, server: &ModelServer, repository: &Path) -> Command {
     command
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -80,7 +80,7 @@ fn said(output: &Output) -> String {
     )
 }
 
-fn only_run(repository: &Path) -> PathBuf {
+pub(crate) fn only_run(repository: &Path) -> PathBuf {
     let folder = repository.join(".claude/orchestration");
     let mut runs: Vec<PathBuf> = fs::read_dir(&folder)
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
@@ -111,7 +111,7 @@ fn plan(names: &[(&str, &[&str])]) -> Value {
 }
 
 /// The analyzer answers with a plan.
-fn analyzer(script: Script, plan: Value) -> Script {
+pub(crate) fn analyzer(script: Script, plan: Value) -> Script {
     script.on(
         |r| r.first_user_text().starts_with("Plan this request."),
         move |_| Reply::tool("StructuredOutput", plan.clone()),
@@ -132,7 +132,7 @@ fn workers(mut script: Script, names: &[&str]) -> Script {
 }
 
 /// The model of the session follows the command's text.
-fn conductor_session(script: Script) -> Script {
+pub(crate) fn conductor_session(script: Script) -> Script {
     let with_id = |r: &Request, command: &str| {
         Reply::bash(command.replace("ID", &told_id(r).expect("the hook told an id")))
     };

@@ -7,3 +7,4 @@
 
 pub mod client;
 pub mod model_server;
+pub mod terminal;
