@@ -9,7 +9,7 @@ use crate::core::id::{BranchName, Oid, TaskName};
 use crate::core::record::Place;
 use crate::core::state::{Phase, State, TaskState};
 use crate::git::{BackupKind, GitError, Repo};
-use crate::integrate::{integration_branch, scratch_worktree};
+use crate::integrate::{integration_branch, is_checked_out, scratch_worktree};
 use crate::store::claims;
 use crate::store::lock::{self, Lock};
 
@@ -222,7 +222,12 @@ fn scratch(context: &Context, dry_run: bool) -> Result<Option<Item>, GitError> {
         _ => false,
     };
     // What is merged and not delivered waits for a person.
-    let branch = branch.filter(|_| delivered);
+    let mut branch = branch.filter(|_| delivered);
+    if let Some(there) = &branch
+        && is_checked_out(repo, there)?
+    {
+        branch = None;
+    }
     if !known && branch.is_none() {
         return Ok(None);
     }

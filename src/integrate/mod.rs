@@ -175,7 +175,11 @@ impl Job {
                 verified,
             })),
             (MergeMode::Review, None) => Ok(Some(IntegrationEnd::Failed {
-                detail: "no branch for the review could be made".into(),
+                detail: format!(
+                    "the branch orchestra/{} for the review could not be moved: is it checked \
+                     out? Check out something else, then `orchestra merge review`",
+                    self.id
+                ),
             })),
             (MergeMode::Automatic, branch) => self.deliver(tip, merged, verified, branch, tell),
         }
@@ -188,17 +192,30 @@ impl Job {
             return Ok(None);
         };
         let before = self.repo.branch_tip(&branch)?;
-        let expected = before.as_ref().map_or(Expected::Absent, Expected::At);
-        match self.repo.update_ref(&branch.full_ref(), merged, expected) {
-            Ok(()) => Ok(Some(branch)),
-            Err(_) => {
-                if let Ok(name) = TaskName::parse("integration") {
-                    self.repo
-                        .backup(&self.id, &name, BackupKind::Merge, merged)?;
-                }
-                Ok(None)
-            }
+        if let Some(before) = &before
+            && !self.repo.is_ancestor(before, merged)?
+        {
+            // What was put there for a review, and perhaps what a person added to it.
+            self.backup(before)?;
         }
+        let expected = before.as_ref().map_or(Expected::Absent, Expected::At);
+        let moved = !is_checked_out(&self.repo, &branch)?
+            && self
+                .repo
+                .update_ref(&branch.full_ref(), merged, expected)
+                .is_ok();
+        if !moved {
+            self.backup(merged)?;
+        }
+        Ok(moved.then_some(branch))
+    }
+
+    fn backup(&self, commit: &Oid) -> Result<(), GitError> {
+        if let Ok(name) = TaskName::parse("integration") {
+            self.repo
+                .backup(&self.id, &name, BackupKind::Merge, commit)?;
+        }
+        Ok(())
     }
 
     /// Runs the verify command on exactly the merged commit; how it ended when not green.
@@ -316,7 +333,9 @@ impl Job {
                 {
                     tell(&format!("delivered, but: {warning}"));
                 }
-                if let Some(branch) = branch {
+                if let Some(branch) = branch
+                    && matches!(is_checked_out(&self.repo, &branch), Ok(false))
+                {
                     // It only kept the commit safe, which the base branch does now.
                     let _ = self.repo.delete_ref(&branch.full_ref(), &merged);
                 }
@@ -334,6 +353,18 @@ impl Job {
             })),
         }
     }
+}
+
+/// Whether a person looks at a branch: then it is neither moved nor deleted under them.
+///
+/// # Errors
+/// When git cannot list the worktrees.
+pub fn is_checked_out(repo: &Repo, branch: &BranchName) -> Result<bool, GitError> {
+    let full = branch.full_ref();
+    let worktrees = repo.worktrees()?;
+    Ok(worktrees
+        .iter()
+        .any(|w| w.branch.as_deref() == Some(full.as_str())))
 }
 
 fn stopped() -> IntegrationEnd {

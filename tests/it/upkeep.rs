@@ -109,7 +109,7 @@ fn a_task_whose_names_another_run_took_meanwhile_stays_out_of_its_worktree() {
     begin();
     room.orchestra(&["control", "retry", "--orchestration", id])
         .expect(0);
-    room.orchestra(&["wait", "--orchestration", id]).expect(3);
+    room.orchestra(&["wait", "--orchestration", id]).expect(1);
     assert_eq!(
         room.processes_of("play").len(),
         2,
@@ -117,4 +117,36 @@ fn a_task_whose_names_another_run_took_meanwhile_stays_out_of_its_worktree() {
     );
     let why = room.status(&first, "a")["lastError"].to_string();
     assert!(why.contains("belongs to the orchestration"), "{why}");
+}
+
+#[test]
+fn a_review_branch_that_a_person_works_on_stays_theirs() {
+    let room = Room::new();
+    room.plan(&[("a", &[]), ("b", &[])]);
+    room.script(&json!({"a": writes("a", "x\n"), "b": writes("b", "x\n")}));
+    room.run(&["--merge", "review"]);
+    let branch = format!("orchestra/{}", room.only_run().id());
+    room.git(&["switch", "--quiet", &branch]);
+    room.commit("mine", "reviewed\n");
+    let mine = room.git(&["rev-parse", "HEAD"]);
+    room.orchestra(&["merge", "automatic"]).expect(0);
+    assert_eq!(room.git(&["rev-parse", "HEAD"]), mine);
+    assert_eq!(room.git(&["status", "--porcelain"]), "");
+    assert!(room.git(&["ls-tree", "--name-only", "main"]).contains('a'));
+    room.orchestra(&["cleanup", "all"]).expect(0);
+    assert_eq!(room.git(&["rev-parse", &branch]), mine);
+}
+
+#[test]
+fn a_linked_settings_folder_is_not_written_to() {
+    let room = Room::new();
+    let outside = room.path("dotfiles");
+    fs::create_dir(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, room.repo.join(".claude")).unwrap();
+    room.git(&["add", "-A"]);
+    room.git(&["commit", "--quiet", "-m", "Link"]);
+    room.plan(&[("a", &[]), ("b", &[])]);
+    room.script(&json!({"a": writes("a", "x\n"), "b": writes("b", "x\n")}));
+    room.run(&[]).expect(0);
+    assert!(!outside.join("settings.local.json").exists());
 }
