@@ -206,8 +206,12 @@ fn write_settings(
         });
     }
     let own = worktree.join(LOCAL_SETTINGS);
-    // A settings file that the repository tracks is part of the work and stays as it is.
-    let (path, hand_over) = if tracked || own.exists() {
+    // A settings file that the repository tracks is part of the work and stays as it is; a
+    // linked folder is somewhere else, and not ours to write in.
+    let linked = own
+        .parent()
+        .is_some_and(|folder| folder.symlink_metadata().is_ok_and(|m| m.is_symlink()));
+    let (path, hand_over) = if linked || tracked || own.exists() {
         let path = run.instance_settings(task);
         (path.clone(), Some(path))
     } else {
