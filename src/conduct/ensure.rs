@@ -108,15 +108,22 @@ fn needs_one(run: &RunDir) -> bool {
     !closed && !is_at_rest(&lines)
 }
 
-/// Paused with nothing in work: it waits for a person, not for a conductor.
+/// Paused with nothing in work: it waits for a person, not for a conductor. A pause that
+/// comes while the results are merged, or later, holds nothing back.
 #[must_use]
 pub fn is_at_rest(lines: &[journal::Line]) -> bool {
     let mut paused = false;
+    let mut concluding = false;
     let mut active = std::collections::HashSet::new();
     for line in lines {
         match &line.entry {
             Record::PauseRequested { task: None } => paused = true,
-            Record::ResumeRequested { task: None } | Record::TaskRevived { .. } => paused = false,
+            Record::ResumeRequested { task: None } => paused = false,
+            Record::TaskRevived { .. } => {
+                paused = false;
+                concluding = false;
+            }
+            Record::IntegrationStarted { .. } | Record::Finished { .. } => concluding = true,
             Record::AttemptStarted { task, .. } => {
                 active.insert(task.clone());
             }
@@ -126,7 +133,7 @@ pub fn is_at_rest(lines: &[journal::Line]) -> bool {
             _ => {}
         }
     }
-    paused && active.is_empty()
+    paused && !concluding && active.is_empty()
 }
 
 /// Posts a request to a run's conductor and makes sure that one reads it.
@@ -145,5 +152,41 @@ pub fn ask(
     match ensure(run, main_checkout, exe, env) {
         Ensured::Failed(why) => Err(why),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::record::{MergeMode, Verdict};
+    use crate::core::time::Timestamp;
+
+    #[test]
+    fn a_pause_leaves_nobody_to_end_what_is_being_merged_unless_somebody_does() {
+        let pause = Record::PauseRequested { task: None };
+        let merging = Record::IntegrationStarted {
+            mode: MergeMode::Automatic,
+        };
+        let finished = Record::Finished {
+            verdict: Verdict::Success,
+        };
+        for (records, rests) in [
+            (vec![Record::Begun, pause.clone()], true),
+            (vec![Record::Begun, pause.clone(), merging.clone()], false),
+            (vec![Record::Begun, merging, pause.clone()], false),
+            (vec![Record::Begun, pause.clone(), finished.clone()], false),
+            (vec![pause, finished, Record::Closed], true),
+        ] {
+            let lines: Vec<journal::Line> = records
+                .into_iter()
+                .map(|entry| journal::Line {
+                    v: 1,
+                    seq: 1,
+                    at: Timestamp(0),
+                    entry,
+                })
+                .collect();
+            assert_eq!(is_at_rest(&lines), rests, "{lines:?}");
+        }
     }
 }
