@@ -472,16 +472,6 @@ impl Room {
     }
 
     /// Hands a request to the run's conductor, as `orchestra control` does.
-    pub(crate) fn ask(&self, run: &RunDir, request: Request) {
-        ensure::ask(
-            run,
-            request,
-            &self.repo,
-            Path::new(env!("CARGO_BIN_EXE_orchestra")),
-            &Environment::from_vars(self.environment()),
-        )
-        .unwrap();
-    }
 
     pub(crate) fn status(&self, run: &RunDir, task: &str) -> Value {
         let path = run.status(&TaskName::parse(task).unwrap());
