@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use notify::{RecursiveMode, Watcher};
 
+/// How long events of one change follow each other.
+const SAME_CHANGE: Duration = Duration::from_millis(20);
+
 /// Wakes when something in a folder changes.
 pub(super) struct Watch {
     changes: Option<Receiver<()>>,
@@ -42,12 +45,11 @@ impl Watch {
             Some(changes) => match changes.recv_timeout(most) {
                 Ok(()) => {
                     // One write is several events; what follows at once is the same change.
-                    // Where changes never cease, it is looked at all the same.
-                    let began = Instant::now();
-                    while began.elapsed() < most
-                        && changes.recv_timeout(Duration::from_millis(20)).is_ok()
-                    {
-                    }
+                    // Not for longer, or a busy folder would hold back its news.
+                    let until = Instant::now() + SAME_CHANGE;
+                    while let Some(left) = until.checked_duration_since(Instant::now())
+                        && changes.recv_timeout(left).is_ok()
+                    {}
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(most),

@@ -8,7 +8,7 @@ use crate::agent::tree;
 use crate::core::id::{BranchName, Oid, TaskName};
 use crate::core::record::Place;
 use crate::core::state::{Phase, State, TaskState};
-use crate::git::{BackupKind, GitError, Repo};
+use crate::git::{BackupKind, GitError, Repo, WorktreeInfo};
 use crate::integrate::{integration_branch, is_checked_out, scratch_worktree};
 use crate::store::claims;
 use crate::store::lock::{self, Lock};
@@ -62,6 +62,7 @@ pub fn cleanup(
     dry_run: bool,
 ) -> Result<Vec<Item>, GitError> {
     let mut items = Vec::new();
+    let worktrees = context.repo.worktrees()?;
     for ix in state.indexes() {
         let entry = state.task(ix);
         let Some(place) = &entry.place else { continue };
@@ -73,7 +74,8 @@ pub fn cleanup(
             Which::All => true,
         };
         if wanted {
-            items.extend(one(context, state.name(ix), place, which, dry_run)?);
+            let found = one(context, &worktrees, state.name(ix), place, which, dry_run)?;
+            items.extend(found);
         }
     }
     // Results that are being merged are proved in the scratch worktree.
@@ -89,13 +91,13 @@ pub fn cleanup(
 
 fn one(
     context: &Context,
+    worktrees: &[WorktreeInfo],
     task: &TaskName,
     place: &Place,
     which: Which,
     dry_run: bool,
 ) -> Result<Option<Item>, GitError> {
     let repo = &context.repo;
-    let worktrees = repo.worktrees()?;
     let own = worktrees.iter().find(|w| w.path == place.worktree);
     let tip = repo.branch_tip(&place.branch)?;
     if own.is_none() && tip.is_none() {

@@ -82,7 +82,7 @@ pub fn now() -> Timestamp {
 pub fn load(run: &RunDir, exe: &Path, env: Environment) -> Result<Context, ConductError> {
     let settings: SettingsFile = atomic::read_json_in_place(&run.settings(), "the run's settings")?
         .ok_or_else(|| ConductError::NotStarted(run.id().to_string()))?;
-    let repo = Repo::discover(&settings.main_checkout)?;
+    let repo = Repo::of_main_checkout(&settings.main_checkout)?;
     let bytes = std::fs::read(run.plan()).map_err(StoreError::io("read", run.plan()))?;
     let plan = plan_file::parse(&bytes, &plan_limits()).map_err(|faults| ConductError::Plan {
         id: run.id().to_string(),

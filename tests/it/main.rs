@@ -21,6 +21,7 @@ mod journal_fixture;
 mod refusals;
 mod steering;
 mod supervise;
+mod surroundings;
 mod tidying;
 mod upkeep;
 mod whole_run;

@@ -122,6 +122,7 @@ impl<'a> Life<'a> {
         let env = environment(supervision, &launch, &marker, slot.as_ref());
         let workshop = Workshop {
             worktree: launch.worktree.clone(),
+            main_checkout: launch.main_checkout.clone(),
             rules: Rules {
                 branch: launch.branch.clone(),
                 base: launch.base.clone(),
@@ -229,6 +230,8 @@ impl<'a> Life<'a> {
                     agent.stream_over = true;
                 }
             }
+            // The look at it follows every message.
+            Msg::Exit => {}
             Msg::LogFault(why) => {
                 self.note(&format!("the stream is no longer kept: {why}"));
                 self.log_fault = Some(why);
