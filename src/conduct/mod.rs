@@ -82,7 +82,7 @@ pub fn now() -> Timestamp {
 pub fn load(run: &RunDir, exe: &Path, env: Environment) -> Result<Context, ConductError> {
     let settings: SettingsFile = atomic::read_json_in_place(&run.settings(), "the run's settings")?
         .ok_or_else(|| ConductError::NotStarted(run.id().to_string()))?;
-    let repo = Repo::discover(&settings.main_checkout)?;
+    let repo = Repo::of_main_checkout(&settings.main_checkout)?;
     let bytes = std::fs::read(run.plan()).map_err(StoreError::io("read", run.plan()))?;
     let plan = plan_file::parse(&bytes, &plan_limits()).map_err(|faults| ConductError::Plan {
         id: run.id().to_string(),
@@ -274,8 +274,11 @@ impl Conductor {
 /// Tells the loop when the inbox changes. Without it (a file system that cannot be watched,
 /// too many watches) the loop still looks twice a second.
 fn watch(folder: &Path, tell: Sender<Signal>) -> Option<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = tell.send(Signal::Inbox);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Looking into the folder is an event as well; it must not cause the next look.
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            let _ = tell.send(Signal::Inbox);
+        }
     })
     .ok()?;
     watcher

@@ -109,6 +109,22 @@ impl Repo {
         Ok(Self::assemble(root, places.common_dir, backend))
     }
 
+    /// The repository whose main checkout is `root`, as an earlier [`Repo::discover`] told
+    /// it: for the background processes of a run, which need not find out again what the
+    /// command that started it found out.
+    ///
+    /// # Errors
+    /// As [`Repo::discover`].
+    pub fn of_main_checkout(root: &Path) -> Result<Self, GitError> {
+        let common_dir = root.join(".git");
+        // A file names a folder elsewhere: git knows how to follow it.
+        if !common_dir.is_dir() {
+            return Self::discover(root);
+        }
+        let backend = backend_for(&common_dir);
+        Ok(Self::assemble(root.to_owned(), common_dir, backend))
+    }
+
     fn assemble(root: PathBuf, common_dir: PathBuf, backend: Backend) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -161,6 +177,10 @@ impl Repo {
     /// # Errors
     /// What git says when it cannot be read.
     pub fn head_at(&self, start: &Path) -> Result<Head, GitError> {
+        // Most folders that are asked about are the top of a worktree in use.
+        if let Some(head) = self.library_head(start) {
+            return Ok(head);
+        }
         let symbolic = Git::at(start)
             .args(["symbolic-ref", "-q", "HEAD"])
             .output()?;
@@ -189,6 +209,24 @@ impl Repo {
                 what: format!("the commit that HEAD of {} points at", start.display()),
             }),
         }
+    }
+
+    /// `HEAD` of the top folder of one of this repository's worktrees, when it is on a
+    /// branch with commits; none in every other case, which git itself then decides.
+    fn library_head(&self, top: &Path) -> Option<Head> {
+        if self.backend() != Backend::Library {
+            return None;
+        }
+        let git_dir = worktree::own_git_dir(top)?;
+        let common_dir = self.common_dir().canonicalize().ok()?;
+        if git_dir != common_dir && git_dir.parent() != Some(&common_dir.join("worktrees")) {
+            return None;
+        }
+        let text = std::fs::read_to_string(git_dir.join("HEAD")).ok()?;
+        let short = text.strip_prefix("ref: refs/heads/")?.trim_end();
+        let name = BranchName::parse(short).ok()?;
+        let oid = self.branch_tip(&name).ok()??;
+        Some(Head::Branch { name, oid })
     }
 
     /// A call of git in the main checkout.

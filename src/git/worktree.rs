@@ -95,10 +95,29 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<WorktreeInfo>, GitError> {
 
 /// The git folder of a worktree: `.git` itself, or what the file `.git` names.
 pub(crate) fn git_dir_of(worktree: &Path) -> Result<PathBuf, GitError> {
+    if let Some(folder) = own_git_dir(worktree) {
+        return Ok(folder);
+    }
     let output = Git::at(worktree)
         .args(["rev-parse", "--absolute-git-dir"])
         .run()?;
     Ok(path(super::repo::trim_line(&output.stdout)))
+}
+
+/// The git folder of a worktree of which `top` is the top folder, without a process; none
+/// for any other folder and whatever else is not as usual.
+pub(crate) fn own_git_dir(top: &Path) -> Option<PathBuf> {
+    let dot_git = top.join(".git");
+    let folder = if dot_git.is_dir() {
+        dot_git
+    } else {
+        let text = std::fs::read(dot_git).ok()?;
+        top.join(path(super::repo::trim_line(
+            text.strip_prefix(b"gitdir: ")?,
+        )))
+    };
+    let folder = folder.canonicalize().ok()?;
+    folder.join("HEAD").is_file().then_some(folder)
 }
 
 impl Repo {

@@ -93,8 +93,10 @@ pub fn run(supervision: &Supervision<'_>, announce: &mut dyn Write) -> Superviso
     let exit = if has_outcome(supervision, launch.attempt) {
         SupervisorExit::NothingToDo
     } else {
-        // What an earlier attempt left goes first: it would work in the same worktree.
-        tree::end_marked(&launch.token, &launch.orchestration_id, Some(&launch.task));
+        if launch.attempt > 1 {
+            // What an earlier attempt left goes first: it would work in the same worktree.
+            tree::end_marked(&launch.token, &launch.orchestration_id, Some(&launch.task));
+        }
         let (end, written) = life::Life::new(supervision, launch, before).live();
         match written {
             Ok(()) => SupervisorExit::Ended(end),

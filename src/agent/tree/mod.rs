@@ -160,7 +160,13 @@ impl Tree {
     /// What the tree uses now.
     #[must_use]
     pub fn usage(&self) -> TreeUsage {
-        self.scan(&HashSet::new())
+        let only_below_me = self.below_me
+            && self.roots.is_empty()
+            && self.marker.is_none()
+            && self.command.is_none();
+        let below = only_below_me.then(table::rows_below_me).flatten();
+        below
+            .unwrap_or_else(|| self.scan(&HashSet::new()))
             .into_iter()
             .fold(TreeUsage::default(), |mut usage, row| {
                 if !row.ended {
@@ -346,12 +352,8 @@ pub fn become_subreaper() -> std::io::Result<()> {
 /// Reaps orphans that became this process's children and ended, but for `managed` ones.
 /// Only for a process whose children are all of one tree.
 pub fn reap_orphans(managed: &[ProcessKey]) {
-    let me = table::own_pid();
-    let rows: Vec<Row> = table::rows()
-        .into_iter()
-        .filter(|row| row.parent == me)
-        .collect();
-    reap(&rows, managed);
+    // Those of other parents are passed over.
+    reap(&table::rows_below_me().unwrap_or_else(table::rows), managed);
 }
 
 fn reap(rows: &[Row], managed: &[ProcessKey]) {

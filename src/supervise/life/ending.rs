@@ -53,7 +53,12 @@ impl Life<'_> {
         self.end_tree();
         let end = self.conclude();
         self.look_for_session(&end);
-        if let Ok(changes) = self.workshop.measure() {
+        let changes = match &end {
+            // Nothing else is left in the worktree.
+            AttemptEnd::Complete { head, .. } => self.workshop.measure_commit(head),
+            _ => self.workshop.measure(),
+        };
+        if let Ok(changes) = changes {
             self.changed(changes);
         }
         self.last_status(&end);

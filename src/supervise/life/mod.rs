@@ -123,6 +123,7 @@ impl<'a> Life<'a> {
         let env = environment(supervision, &launch, &marker, slot.as_ref());
         let workshop = Workshop {
             worktree: launch.worktree.clone(),
+            main_checkout: launch.main_checkout.clone(),
             rules: Rules {
                 branch: launch.branch.clone(),
                 base: launch.base.clone(),
@@ -225,6 +226,8 @@ impl<'a> Life<'a> {
                 ));
             }
             Msg::Stderr(text) => self.on_stderr(&text),
+            // The look at it follows every message.
+            Msg::Exit => {}
             Msg::StreamEnd => {
                 if let Some(agent) = &mut self.agent {
                     agent.stream_over = true;

@@ -110,6 +110,9 @@ impl Life<'_> {
             exit: None,
         });
         let text = |e: std::io::Error| format!("cannot start a thread: {e}");
+        let tell = self.tell.clone();
+        let ended = move || drop(tell.send(Msg::Exit));
+        process::on_end(agent.child.id(), ended).map_err(text)?;
         agent.stdin = Some(watch::write_stdin(stdin).map_err(text)?);
         watch::read_stream(stdout, log, self.tell.clone()).map_err(text)?;
         watch::read_stderr(stderr, self.tell.clone()).map_err(text)
