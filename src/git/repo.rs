@@ -98,10 +98,13 @@ impl Repo {
     pub fn discover(start: &Path) -> Result<Self, GitError> {
         git_version()?;
         let places = Places::of(start)?;
-        let root = if places.bare {
+        let root = if let Some(top) = places.main_top() {
+            top
+        } else if is_bare(&places.common_dir)? {
             default_worktree_of_bare(&places.common_dir)?
         } else if places.git_dir == places.common_dir {
-            top_level(start, &places.common_dir)?
+            // Inside the `.git` folder itself.
+            main_checkout(start, &places.common_dir)?
         } else {
             main_checkout(start, &places.common_dir)?
         };
@@ -266,7 +269,8 @@ impl Repo {
 struct Places {
     git_dir: PathBuf,
     common_dir: PathBuf,
-    bare: bool,
+    /// The top folder of the working tree; none outside of one.
+    top: Option<PathBuf>,
 }
 
 impl Places {
@@ -282,28 +286,39 @@ impl Places {
                 "--path-format=absolute",
                 "--git-dir",
                 "--git-common-dir",
+                // Last: git ends with an error here when there is none.
+                "--show-toplevel",
             ])
             .output()?;
-        if !output.success() {
-            return Err(classify(&output, start));
-        }
         let mut lines = output.stdout.split(|b| *b == b'\n');
-        let (Some(git_dir), Some(common_dir)) = (lines.next(), lines.next()) else {
-            return Err(output.unreadable("two paths were expected"));
+        let (Some(git_dir), Some(common_dir), true) =
+            (lines.next(), lines.next(), lines.next().is_some())
+        else {
+            return Err(classify(&output, start));
         };
-        let common_dir = path(common_dir);
-        // Asked of the shared folder: inside a worktree of a bare repository, git
-        // says "not bare".
-        let bare = Git::at(&common_dir)
-            .arg("--git-dir=.")
-            .args(["config", "--type=bool", "--get", "core.bare"])
-            .output()?;
+        let top = output.stdout.split(|b| *b == b'\n').nth(2);
         Ok(Self {
             git_dir: path(git_dir),
-            common_dir,
-            bare: bare.success() && bare.text() == "true",
+            common_dir: path(common_dir),
+            top: top
+                .filter(|top| output.success() && !top.is_empty())
+                .map(path),
         })
     }
+
+    /// The top folder when this is in the main checkout.
+    fn main_top(&self) -> Option<PathBuf> {
+        self.top.clone().filter(|_| self.git_dir == self.common_dir)
+    }
+}
+
+/// Asked of the shared folder: inside a worktree of a bare repository, git says "not bare".
+fn is_bare(common_dir: &Path) -> Result<bool, GitError> {
+    let output = Git::at(common_dir)
+        .arg("--git-dir=.")
+        .args(["config", "--type=bool", "--get", "core.bare"])
+        .output()?;
+    Ok(output.success() && output.text() == "true")
 }
 
 pub(crate) fn path(bytes: &[u8]) -> PathBuf {
@@ -326,17 +341,6 @@ fn classify(output: &Output, start: &Path) -> GitError {
     } else {
         output.failed()
     }
-}
-
-fn top_level(start: &Path, common_dir: &Path) -> Result<PathBuf, GitError> {
-    let output = Git::at(start)
-        .args(["rev-parse", "--show-toplevel"])
-        .output()?;
-    if output.success() && !output.text().is_empty() {
-        return Ok(path(trim_line(&output.stdout)));
-    }
-    // Inside the `.git` folder itself.
-    main_checkout(start, common_dir)
 }
 
 /// The main checkout as seen from elsewhere: `core.worktree` (submodules, separate
@@ -364,14 +368,7 @@ fn main_checkout(start: &Path, common_dir: &Path) -> Result<PathBuf, GitError> {
     if places.common_dir != common_dir {
         return Err(lost());
     }
-    top_of(&candidate)
-}
-
-fn top_of(folder: &Path) -> Result<PathBuf, GitError> {
-    let output = Git::at(folder)
-        .args(["rev-parse", "--show-toplevel"])
-        .run()?;
-    Ok(path(trim_line(&output.stdout)))
+    places.top.ok_or_else(lost)
 }
 
 /// A bare repository with worktrees beside it is a common way to work: the worktree

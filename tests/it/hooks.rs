@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use orchestra::store::lock;
 use serde_json::{Value, json};
 
 use super::harness::{Room, wait_for};
@@ -439,8 +440,9 @@ fn a_session_takes_up_an_orphaned_run() {
 
     let conductor = room.conductor();
     conductor.kill();
+    // A killed process lets go of its lock a little after it is no longer to be seen.
     wait_for("the conductor's end", || {
-        room.processes_of("conduct").is_empty().then_some(())
+        (!lock::is_held(&run.conductor_lock())).then_some(())
     });
     let said = answer(&hook(START, &event));
     assert!(

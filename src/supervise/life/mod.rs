@@ -226,13 +226,13 @@ impl<'a> Life<'a> {
                 ));
             }
             Msg::Stderr(text) => self.on_stderr(&text),
-            // The look at it follows every message.
-            Msg::Exit => {}
             Msg::StreamEnd => {
                 if let Some(agent) = &mut self.agent {
                     agent.stream_over = true;
                 }
             }
+            // The look at it follows every message.
+            Msg::Exit => {}
             Msg::LogFault(why) => {
                 self.note(&format!("the stream is no longer kept: {why}"));
                 self.log_fault = Some(why);

@@ -39,14 +39,15 @@ pub(super) struct Timetable {
 }
 
 impl Timetable {
-    /// All is due now; the task has `time`.
+    /// All is due now but a look at the worktree, in which nothing is done yet; the task has
+    /// `time`.
     pub(super) fn begin(time: Duration) -> Self {
         let begin = Instant::now();
         Self {
             deadline: begin + time,
             next_look: begin,
             next_sample: begin,
-            next_measure: begin,
+            next_measure: begin + MEASURE_EVERY,
             measuring: None,
             unmeasured: true,
         }
