@@ -61,6 +61,11 @@ impl Started {
         self.child.id()
     }
 
+    /// What it printed so far.
+    pub(crate) fn out(&self) -> String {
+        text(&self.out)
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
