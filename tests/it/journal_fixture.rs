@@ -33,7 +33,7 @@ fn kind(record: &Record) -> &'static str {
         Record::TaskRevived { .. } => "task-revived",
         Record::PauseRequested { .. } => "pause-requested",
         Record::ResumeRequested { .. } => "resume-requested",
-        Record::CancelRequested => "cancel-requested",
+        Record::CancelRequested { .. } => "cancel-requested",
         Record::WorkersChanged { .. } => "workers-changed",
         Record::IntegrationStarted { .. } => "integration-started",
         Record::IntegrationEnded { .. } => "integration-ended",
