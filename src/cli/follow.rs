@@ -70,7 +70,16 @@ pub fn follow(
         let over = is_over(run)?;
         screen.show(run, over, cx)?;
         if over {
-            return end(run, cx);
+            let exit = end(run, cx)?;
+            if exit == Exit::StillRunning {
+                let id = run.id();
+                cx.remark(&format!(
+                    "{id} is paused, and nothing of it runs: `orchestra control resume \
+                     --orchestration {id}` lets it go on, `orchestra control cancel \
+                     --orchestration {id}` ends it"
+                ));
+            }
+            return Ok(exit);
         }
         if interrupts.take() {
             if cancelled {

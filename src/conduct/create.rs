@@ -123,6 +123,13 @@ pub fn check_room(repo: &Repo, worktree_dir: &Path) -> Result<(), CreateError> {
 /// Whether a folder is there or can be made, and files in it.
 fn check_place(folder: &Path) -> Result<(), String> {
     use rustix::fs::{Access, access};
+    if folder.to_str().is_none() {
+        return Err(format!(
+            "the path {} is not UTF-8 text, so that plans and status files could not name it; \
+             rename the folder",
+            folder.display()
+        ));
+    }
     let there = folder
         .ancestors()
         .find(|place| place.symlink_metadata().is_ok())

@@ -108,15 +108,22 @@ fn needs_one(run: &RunDir) -> bool {
     !closed && !is_at_rest(&lines)
 }
 
-/// Paused with nothing in work: it waits for a person, not for a conductor.
+/// Paused with nothing in work: it waits for a person, not for a conductor. A pause that
+/// comes while the results are merged, or later, holds nothing back.
 #[must_use]
 pub fn is_at_rest(lines: &[journal::Line]) -> bool {
     let mut paused = false;
+    let mut concluding = false;
     let mut active = std::collections::HashSet::new();
     for line in lines {
         match &line.entry {
             Record::PauseRequested { task: None } => paused = true,
-            Record::ResumeRequested { task: None } | Record::TaskRevived { .. } => paused = false,
+            Record::ResumeRequested { task: None } => paused = false,
+            Record::TaskRevived { .. } => {
+                paused = false;
+                concluding = false;
+            }
+            Record::IntegrationStarted { .. } | Record::Finished { .. } => concluding = true,
             Record::AttemptStarted { task, .. } => {
                 active.insert(task.clone());
             }
@@ -126,7 +133,7 @@ pub fn is_at_rest(lines: &[journal::Line]) -> bool {
             _ => {}
         }
     }
-    paused && active.is_empty()
+    paused && !concluding && active.is_empty()
 }
 
 /// Posts a request to a run's conductor and makes sure that one reads it.

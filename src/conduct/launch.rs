@@ -200,11 +200,14 @@ fn began(context: &Context, task: &TaskName, attempt: u32) -> bool {
     launch.is_some_and(|l| l.attempt == attempt) && status.is_some_and(|s| s.attempt == attempt)
 }
 
-/// The supervisor writes the session into the status file once the client has confirmed it.
+/// What is known of the session when no outcome tells: it is there if it was to be resumed, or
+/// if the supervisor wrote it into the status file, which it does once the client has
+/// confirmed it.
 fn session_seen(context: &Context, task: &TaskName) -> bool {
     let launch: Option<LaunchFile> = atomic::peek_json(&context.run.launch(task));
     let status: Option<StatusFile> = atomic::peek_json(&context.run.status(task));
     match (launch, status.and_then(|s| s.session_id)) {
+        (Some(launch), _) if launch.start == StartMode::Resume => true,
         (Some(launch), Some(seen)) => launch.session_id.to_string() == seen,
         _ => false,
     }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::core::id::TaskName;
+use crate::core::id::{Oid, TaskName};
 use crate::core::record::Place;
 use crate::format::SCHEMA_VERSION;
-use crate::git::{GitError, Repo, WorktreeSpec};
+use crate::git::{BackupKind, GitError, Repo, WorktreeSpec};
 use crate::store::atomic::{self, Durability};
 use crate::store::layout::RunDir;
 
@@ -48,8 +48,8 @@ pub struct Rights<'a> {
 /// hand to the agent, if it needs one.
 ///
 /// A worktree is complete once its ready file is written. One without it was interrupted in
-/// the making: nobody has worked in it, and it is made anew. Should it hold commits or changes
-/// all the same, it is left alone and reported.
+/// the making: nobody has worked in it, and it is made anew. Should it hold changes all the
+/// same, they are kept in a backup ref; should it hold commits, it is left alone and reported.
 ///
 /// # Errors
 /// When git fails, or something that is not ours is in the way.
@@ -68,7 +68,7 @@ pub fn make_ready(
     {
         return Ok(file.settings);
     }
-    clear_unfinished(repo, place)?;
+    clear_unfinished(repo, run, task, place)?;
     let tip = repo.branch_tip(&place.branch)?;
     if let Some(folder) = place.worktree.parent() {
         fs::create_dir_all(folder).map_err(|source| StartError::Io {
@@ -112,7 +112,12 @@ pub fn make_ready(
 
 /// Takes away what an interrupted making left: a worktree without work, a branch that is
 /// still at its base. A branch with commits stays and is attached again.
-fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
+fn clear_unfinished(
+    repo: &Repo,
+    run: &RunDir,
+    task: &TaskName,
+    place: &Place,
+) -> Result<(), StartError> {
     let registered = if repo.may_be_registered(&place.worktree) {
         repo.worktrees()?
             .into_iter()
@@ -127,12 +132,9 @@ fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
         None => true,
     };
     if let Some(registered) = registered {
-        let clean = !registered.path.is_dir()
-            || repo.status(&registered.path).is_ok_and(|status| {
-                // In an interrupted checkout files are missing; none of them is new.
-                status.untracked.is_empty()
-            });
-        if !untouched || !clean {
+        // Gone: somebody deleted it. What was committed is on the branch, which is attached again.
+        let gone = is_gone(&registered.path);
+        if !gone && (!untouched || !is_kept(repo, run, task, place, tip.as_ref())) {
             return Err(StartError::Other(format!(
                 "the worktree {} was not made ready by this run, but its branch {} holds work; \
                  look at it, and remove it with `git worktree remove` when it is not needed",
@@ -148,6 +150,34 @@ fn clear_unfinished(repo: &Repo, place: &Place) -> Result<(), StartError> {
         repo.delete_ref(&place.branch.full_ref(), &tip)?;
     }
     Ok(())
+}
+
+/// Makes sure that nothing is lost with an unfinished worktree; false when that cannot be told.
+///
+/// In an interrupted checkout files are missing, and with them perhaps the index, so that all
+/// that are there look new. Only what differs from the commit is: that goes into a backup ref.
+fn is_kept(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place, tip: Option<&Oid>) -> bool {
+    let message = format!("What the unfinished worktree of {task} held");
+    let keep = || -> Result<(), GitError> {
+        let Some(work) = repo.snapshot(&place.worktree, &message)? else {
+            return Ok(());
+        };
+        let changed = repo.changed_paths(tip.unwrap_or(&place.base), &work)?;
+        let is_there = |path: &String| place.worktree.join(path).symlink_metadata().is_ok();
+        if changed.iter().any(is_there) {
+            repo.backup(run.id(), task, BackupKind::Snapshot, &work)?;
+        }
+        Ok(())
+    };
+    keep().is_ok()
+}
+
+/// Whether nothing is left of a worktree but perhaps its folder and the link in it.
+fn is_gone(folder: &Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.flatten().all(|entry| entry.file_name() == ".git"),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 /// The worktree's own settings: what the instance may do, and the guard in front of it.

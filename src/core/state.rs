@@ -558,7 +558,10 @@ impl State {
         if active.attempt != attempt {
             return;
         }
-        self.tasks[ix.index()].session_seen |= session_seen;
+        // Whoever ran knows; an attempt that never ran says nothing of the session.
+        let ran = active.running;
+        let entry = &mut self.tasks[ix.index()];
+        entry.session_seen = session_seen || (entry.session_seen && !ran);
         match end {
             AttemptEnd::Complete { head, summary } => self.settle(
                 task,

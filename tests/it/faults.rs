@@ -399,7 +399,9 @@ fn everything_killed_at_any_moment_ends_in_the_same_result() {
         let run = begin(&room);
         room.wait_for_record(&run, what, is);
         room.kill_all();
-        room.orchestra(&["wait"]).expect(0);
+        let ended = room.orchestra(&["wait"]);
+        let log = fs::read_to_string(run.log()).unwrap();
+        assert_eq!(ended.code, 0, "killed at {what}:\n{log}");
         assert_eq!(room.read("a"), "from a\n", "{what}");
         assert_eq!(room.read("b"), "from b\n", "{what}");
         let subjects = room.git(&["log", "--format=%s", "--first-parent"]);
@@ -422,4 +424,41 @@ fn a_verify_command_of_a_killed_conductor_ends_with_the_next_one() {
     room.conductor().kill();
     room.orchestra(&["wait"]).expect(0);
     assert_undisturbed(&room, &run);
+}
+
+#[test]
+fn a_half_made_worktree_is_made_anew_and_loses_nothing() {
+    let room = chain();
+    let plan = room.path("plan.json");
+    room.orchestra(&[
+        "worktree",
+        "--plan",
+        plan.to_str().unwrap(),
+        "--agent",
+        "scripted",
+    ])
+    .expect(0);
+    let run = room.only_run();
+    // As a checkout that was killed leaves it: files without an index. In the second one a
+    // person has written something since.
+    for name in ["a", "b"] {
+        fs::remove_file(run.dir().join(format!("instance-{name}.worktree.json"))).unwrap();
+        let own = room.repo.join(format!(".git/worktrees/{name}"));
+        fs::rename(own.join("index"), own.join("index.lock")).unwrap();
+        fs::remove_file(room.worktree(name).join("README.md")).unwrap();
+    }
+    fs::write(room.worktree("b").join("note"), "of a person\n").unwrap();
+    room.orchestra(&["control", "resume"]).expect(0);
+    room.orchestra(&["wait"]).expect(0);
+    assert_eq!(room.read("README.md"), "base\n");
+    assert!(room.repo.join("a.md").exists() && room.repo.join("b.md").exists());
+    let snapshots: Vec<String> = room
+        .backups()
+        .into_iter()
+        .filter(|name| name.contains("/snapshot/"))
+        .collect();
+    assert_eq!(snapshots.len(), 1, "{snapshots:?}");
+    let note = room.git(&["show", &format!("{}:note", snapshots[0])]);
+    assert_eq!(note, "of a person");
+    room.assert_tidy();
 }

@@ -21,5 +21,6 @@ mod journal_fixture;
 mod refusals;
 mod steering;
 mod supervise;
+mod surroundings;
 mod tidying;
 mod whole_run;
