@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use orchestra::store::lock;
+
 use super::harness::{Room, wait_for};
 
 const START: &str = env!("CARGO_BIN_EXE_orchestration-start");
@@ -439,8 +441,9 @@ fn a_session_takes_up_an_orphaned_run() {
 
     let conductor = room.conductor();
     conductor.kill();
+    // Its lock is the last that goes: its threads end one after the other.
     wait_for("the conductor's end", || {
-        room.processes_of("conduct").is_empty().then_some(())
+        (!lock::is_held(&run.conductor_lock())).then_some(())
     });
     let said = answer(&hook(START, &event));
     assert!(
