@@ -129,9 +129,9 @@ fn conductors_killed_again_and_again_change_nothing() {
             std::thread::sleep(std::time::Duration::from_millis(pause));
             conductor.kill();
             killed += 1;
+            // Every conductor lives a little longer, so that one of them comes to the end.
+            pause += 15;
         }
-        // Every conductor lives a little longer, so that one of them comes to the end.
-        pause += 15;
         None
     });
     waiting.end().expect(0);
