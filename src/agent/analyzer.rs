@@ -350,7 +350,7 @@ impl Client {
             },
             errors: std::sync::Arc::clone(&errors),
             errors_end,
-            program: spec.program.clone(),
+            program: spec.program,
         };
         // A pipe has no deadline, so each gets a thread; all end with the client.
         client.thread("analysis-in", move || {

@@ -4,6 +4,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
 use super::{CommandSpec, SpawnError};
 use crate::agent::tree::ProcessKey;
 
@@ -20,6 +23,26 @@ pub struct Running {
     pub stdout: ChildStdout,
     /// Its standard error.
     pub stderr: ChildStderr,
+}
+
+/// Calls `ended` on a thread of its own once the process with this number has ended. It stays
+/// to be waited for by its [`Child`].
+///
+/// # Errors
+/// When there is no thread to be had.
+pub fn on_end(pid: u32, ended: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("end".into())
+        .stack_size(64 * 1024)
+        .spawn(move || {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            if let Some(pid) = pid {
+                while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
+            }
+            ended();
+        })
+        .map(drop)
 }
 
 /// A command with nothing but the given environment.

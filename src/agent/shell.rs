@@ -8,6 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::environment::Environment;
@@ -18,6 +19,9 @@ pub const TAIL_BYTES: u64 = 6000;
 
 /// A command whose output grows beyond this is ended: it would fill the disk. Bytes.
 const MAX_OUTPUT: u64 = 256 * 1024 * 1024;
+
+/// How often time, size and the wish to stop are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
 
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +123,10 @@ pub fn run_configured(
         managed: &managed,
         ..EndPlan::default()
     };
-    let mut pause = Duration::from_millis(1);
+    let (tell, ended) = mpsc::channel::<()>();
+    // Its end is heard at once; without the thread it is seen at the next look.
+    let _ = super::process::on_end(child.id(), move || drop(tell));
+    let mut hears = true;
     let (status, timed_out, stopped) = loop {
         match child.try_wait() {
             Ok(None) => {}
@@ -134,8 +141,11 @@ pub fn run_configured(
             let _ = child.wait();
             break (None, late, unwanted);
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(40));
+        if hears {
+            hears = ended.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Disconnected);
+        } else {
+            std::thread::sleep(LOOK_EVERY);
+        }
     };
     // What it left in the background ends with it.
     tree::end(&own, &plan);

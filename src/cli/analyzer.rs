@@ -11,11 +11,12 @@ use super::settings_flags::{SettingsFlags, resolved};
 use crate::agent::analyzer::{AnalyzerError, AnalyzerOptions, analyze};
 use crate::agent::environment::Environment;
 use crate::agent::tree::Marker;
+use crate::conduct::create;
 use crate::conduct::planning::{self, Planning, PlanningError};
-use crate::conduct::{create, log};
 use crate::core::plan::Limits;
 use crate::format::plan_file;
 use crate::store::layout::RunDir;
+use crate::store::run_log;
 
 /// Makes a plan out of what a person said.
 ///
@@ -104,7 +105,8 @@ pub(super) fn in_workspace(
     cx: &mut Context<'_>,
 ) -> Result<(), Failure> {
     let prepared = prepare(root, cx).inspect_err(|failure| {
-        log::note(run, &format!("analysis: failed: {}", failure.what));
+        let line = format!("analysis: failed: {}", failure.what);
+        run_log::append(run, cx.now(), &[line]);
     })?;
     let how = Planning {
         main_checkout: root,

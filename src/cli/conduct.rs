@@ -18,8 +18,11 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     leave_session();
     let id = OrchestrationId::parse(&args.id)
         .map_err(|why| Failure::usage(format!("{:?} is not the id of a run: {why}", args.id)))?;
-    let repo = cx.repository()?;
-    let run = Layout::new(repo.root()).run(&id);
+    // Whoever starts a conductor names the main checkout; by hand it may be any folder in it.
+    let mut run = Layout::new(&cx.start()).run(&id);
+    if !run.settings().is_file() {
+        run = Layout::new(cx.repository()?.root()).run(&id);
+    }
     let context = conduct::load(&run, &cx.own_exe()?, cx.environment());
     let ended = context.and_then(|context| conduct::conduct(&context, || announce_ready(cx.out)));
     match ended {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::conductor;
 use super::watch::Watch;
@@ -64,6 +64,7 @@ pub fn follow(
         painted: Vec::new(),
     };
     let mut cancelled = false;
+    let mut ensured: Option<Instant> = None;
     loop {
         // Looked at before the log is read, so that nothing is missed at the end.
         let over = is_over(run)?;
@@ -95,16 +96,20 @@ pub fn follow(
             );
             conductor::ask(run, Request::Cancel { task: None }, cx)?;
         }
-        match conductor::ensure(run, cx)? {
-            Ensured::Failed(why) => {
-                return Err(
-                    Failure::internal(format!("no conductor can be started: {why}"))
-                        .in_path(run.dir())
-                        .next("`orchestra doctor` looks for the cause"),
-                );
+        // A dead conductor changes nothing, so that there is no need to ask at each change.
+        if ensured.is_none_or(|at| at.elapsed() >= BEAT) {
+            match conductor::ensure(run, cx)? {
+                Ensured::Failed(why) => {
+                    return Err(
+                        Failure::internal(format!("no conductor can be started: {why}"))
+                            .in_path(run.dir())
+                            .next("`orchestra doctor` looks for the cause"),
+                    );
+                }
+                Ensured::Started => cx.detail("a new conductor has taken over"),
+                Ensured::Running | Ensured::NotNeeded => {}
             }
-            Ensured::Started => cx.detail("a new conductor has taken over"),
-            Ensured::Running | Ensured::NotNeeded => {}
+            ensured = Some(Instant::now());
         }
         changes.pause(BEAT);
     }

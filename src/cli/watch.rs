@@ -2,9 +2,12 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::{RecursiveMode, Watcher};
+
+/// How long events of one change follow each other.
+const SAME_CHANGE: Duration = Duration::from_millis(20);
 
 /// Wakes when something in a folder changes.
 pub(super) struct Watch {
@@ -42,7 +45,11 @@ impl Watch {
             Some(changes) => match changes.recv_timeout(most) {
                 Ok(()) => {
                     // One write is several events; what follows at once is the same change.
-                    while changes.recv_timeout(Duration::from_millis(20)).is_ok() {}
+                    // Not for longer, or a busy folder would hold back its news.
+                    let until = Instant::now() + SAME_CHANGE;
+                    while let Some(left) = until.checked_duration_since(Instant::now())
+                        && changes.recv_timeout(left).is_ok()
+                    {}
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(most),

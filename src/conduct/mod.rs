@@ -11,7 +11,6 @@ pub mod create;
 mod early;
 pub mod ensure;
 mod launch;
-pub mod log;
 pub mod planning;
 mod prepare;
 mod prompt;
@@ -41,7 +40,7 @@ use crate::git::{GitError, Repo};
 use crate::store::journal::{self, Journal};
 use crate::store::layout::{Layout, RunDir};
 use crate::store::lock::Lock;
-use crate::store::{StoreError, atomic, inbox};
+use crate::store::{StoreError, atomic, inbox, run_log};
 use crate::view::log_line;
 
 /// A starting conductor waits this long for the lock: whoever asks whether it is held holds
@@ -83,7 +82,7 @@ pub fn now() -> Timestamp {
 pub fn load(run: &RunDir, exe: &Path, env: Environment) -> Result<Context, ConductError> {
     let settings: SettingsFile = atomic::read_json_in_place(&run.settings(), "the run's settings")?
         .ok_or_else(|| ConductError::NotStarted(run.id().to_string()))?;
-    let repo = Repo::discover(&settings.main_checkout)?;
+    let repo = Repo::of_main_checkout(&settings.main_checkout)?;
     let bytes = std::fs::read(run.plan()).map_err(StoreError::io("read", run.plan()))?;
     let plan = plan_file::parse(&bytes, &plan_limits()).map_err(|faults| ConductError::Plan {
         id: run.id().to_string(),
@@ -195,15 +194,14 @@ impl Conductor {
         while !self.is_over() {
             match self.signals.recv_timeout(self.patience()) {
                 Ok(Signal::Event(event)) => self.take(&event)?,
-                Ok(Signal::Inbox) => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.wake.is_some_and(|at| now() >= at) {
-                        self.wake = None;
-                        self.take(&Event::Tick)?;
-                    }
-                }
+                Ok(Signal::Inbox) | Err(RecvTimeoutError::Timeout) => {}
                 // The watcher and the workshop hold senders, so this cannot come.
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // However much is heard meanwhile.
+            if self.wake.is_some_and(|at| self.state.is_due(at, now())) {
+                self.wake = None;
+                self.take(&Event::Tick)?;
             }
             self.read_inbox()?;
         }
@@ -249,9 +247,9 @@ impl Conductor {
         self.journal.append(records, at)?;
         let lines: Vec<String> = records
             .iter()
-            .filter_map(|record| log_line::render(record, at))
+            .filter_map(|record| Some(log_line::text(record)?.0))
             .collect();
-        self.work.log(&lines);
+        run_log::append(&self.context.run, at, &lines);
         Ok(())
     }
 
@@ -259,7 +257,7 @@ impl Conductor {
         let folder = self.context.run.inbox();
         let (letters, bad) = inbox::letters::<Request>(&folder)?;
         for error in bad {
-            self.work.log(&[error.to_string()]);
+            run_log::append(&self.context.run, now(), &[error.to_string()]);
         }
         for letter in letters {
             self.take(&Event::Asked {
@@ -275,8 +273,11 @@ impl Conductor {
 /// Tells the loop when the inbox changes. Without it (a file system that cannot be watched,
 /// too many watches) the loop still looks twice a second.
 fn watch(folder: &Path, tell: Sender<Signal>) -> Option<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = tell.send(Signal::Inbox);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Looking into the folder is an event as well; it must not cause the next look.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            let _ = tell.send(Signal::Inbox);
+        }
     })
     .ok()?;
     watcher

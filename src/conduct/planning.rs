@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::create::{self, CreateError};
-use super::log::note;
 use crate::agent::analyzer::{self, AnalyzerError, AnalyzerOptions};
 use crate::agent::environment::Environment;
 use crate::agent::tree::Marker;
@@ -18,7 +17,7 @@ use crate::core::plan::{Faults, Limits};
 use crate::format::plan_file::{self, Parsed};
 use crate::store::layout::RunDir;
 use crate::store::lock::Lock;
-use crate::store::{StoreError, atomic, lock};
+use crate::store::{StoreError, atomic, lock, run_log};
 
 /// How a request is analysed.
 #[derive(Debug, Clone)]
@@ -150,7 +149,7 @@ pub fn request(run: &RunDir) -> Result<String, PlanningError> {
 fn make(run: &RunDir, request: &str, how: &Planning<'_>) -> Result<Planned, PlanningError> {
     // A failure of an earlier try is not this one's.
     let _ = std::fs::remove_file(run.analysis_error());
-    note(run, "analysis: begun");
+    run_log::append(run, super::now(), &["analysis: begun"]);
     let token = uuid::Uuid::new_v4().to_string();
     let made = analyzer::analyze(
         request,
@@ -170,7 +169,8 @@ fn make(run: &RunDir, request: &str, how: &Planning<'_>) -> Result<Planned, Plan
         Ok(analysis) => analysis,
         Err(error) => {
             let why = error.to_string();
-            note(run, &format!("analysis: failed: {why}"));
+            let line = format!("analysis: failed: {why}");
+            run_log::append(run, super::now(), &[line]);
             // For those who wait; without it they try for themselves.
             let _ = atomic::write(
                 &run.analysis_error(),
@@ -186,10 +186,8 @@ fn make(run: &RunDir, request: &str, how: &Planning<'_>) -> Result<Planned, Plan
         .map_or_else(String::new, |usd| format!(", {usd:.2} USD"));
     let tasks = analysis.parsed.plan.len();
     let plural = if tasks == 1 { "" } else { "s" };
-    note(
-        run,
-        &format!("analysis: a plan of {tasks} task{plural}{cost}"),
-    );
+    let line = format!("analysis: a plan of {tasks} task{plural}{cost}");
+    run_log::append(run, super::now(), &[line]);
     Ok(Planned {
         parsed: analysis.parsed,
         cost_usd: analysis.cost_usd,

@@ -1,12 +1,10 @@
 //! Carrying out effects: each on a thread of its own, each ending in an event.
 
 use std::collections::HashSet;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::core::attempt::FailureClass;
@@ -21,6 +19,7 @@ use crate::integrate::{self, Job, MergeTask};
 use crate::store::atomic::{self, Durability};
 use crate::store::instance_inbox;
 use crate::store::lock::Lock;
+use crate::store::run_log;
 
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
@@ -41,7 +40,6 @@ pub(super) struct Workshop {
     stop_integration: Arc<AtomicBool>,
     /// Attempts that a thread already watches: adopting again must not watch them twice.
     watched: HashSet<(TaskIx, u32)>,
-    log: Mutex<()>,
 }
 
 impl Workshop {
@@ -52,7 +50,6 @@ impl Workshop {
             busy: Arc::new(AtomicUsize::new(0)),
             stop_integration: Arc::new(AtomicBool::new(false)),
             watched: HashSet::new(),
-            log: Mutex::new(()),
         }
     }
 
@@ -61,11 +58,9 @@ impl Workshop {
         self.busy.load(Ordering::SeqCst) == 0
     }
 
-    /// Appends lines to the log for people. A log that cannot be written stops nothing: the
-    /// journal is what counts.
-    pub(super) fn log(&self, lines: &[String]) {
-        let _one_at_a_time = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        append_log(&self.context, lines);
+    /// A line for people about what could not be done.
+    fn log(&self, line: &str) {
+        run_log::append(&self.context.run, super::now(), &[line]);
     }
 
     /// Every task gets its status file at once, so that all of the plan can be seen.
@@ -131,7 +126,7 @@ impl Workshop {
         if let Err(error) =
             atomic::write_json(&path, "an instance's status", &file, Durability::Volatile)
         {
-            self.log(&[error.to_string()]);
+            self.log(&error.to_string());
         }
     }
 
@@ -237,7 +232,7 @@ impl Workshop {
         let request = InstanceRequest::Stop { how };
         let posted = instance_inbox::post(&self.context.run, task, &request, super::now());
         if let Err(error) = posted {
-            self.log(&[format!("{task} could not be told to stop: {error}")]);
+            self.log(&format!("{task} could not be told to stop: {error}"));
         }
     }
 
@@ -264,7 +259,7 @@ impl Workshop {
                 scratch: integrate::scratch_worktree(&settings.worktree_dir, context.run.id()),
                 log: context.run.verify_log(),
             };
-            let tell = |line: &str| append_log(context, &[stamped(line)]);
+            let tell = |line: &str| run_log::append(&context.run, super::now(), &[line]);
             Event::Integrated(integrate::integrate(&job, &stop, &tell))
         });
     }
@@ -272,9 +267,8 @@ impl Workshop {
     fn close(&self, state: &State, verdict: Verdict) {
         let state = state.clone();
         self.spawn("close", Event::Closed, move |context| {
-            for line in close::close(context, &state, verdict) {
-                append_log(context, &[stamped(&line)]);
-            }
+            let lines = close::close(context, &state, verdict);
+            run_log::append(&context.run, super::now(), &lines);
             Event::Closed
         });
     }
@@ -312,25 +306,5 @@ fn not_started(task: TaskIx) -> Event {
         task,
         class: FailureClass::Other,
         detail: "an inner error; the conductor's standard error says more".into(),
-    }
-}
-
-fn stamped(line: &str) -> String {
-    crate::view::log_line::stamped(super::now(), line)
-}
-
-/// One write per call, so that lines of two threads never mix.
-fn append_log(context: &Context, lines: &[String]) {
-    if lines.is_empty() {
-        return;
-    }
-    let mut text = lines.join("\n");
-    text.push('\n');
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(context.run.log());
-    if let Ok(mut file) = file {
-        let _ = file.write_all(text.as_bytes());
     }
 }

@@ -72,20 +72,21 @@ pub fn make_ready(
     {
         return Ok(file.settings);
     }
-    let made = make(repo, run, task, place);
-    match made {
+    let commit = match make(repo, run, task, place) {
         Err(StartError::Git(_)) if clear_left_lock(repo, &place.branch) => {
-            make(repo, run, task, place)?;
+            make(repo, run, task, place)?
         }
         other => other?,
-    }
+    };
     if repo.has_submodules(&place.base)? {
         // Best effort: what could not be filled without the network stays empty, as it would
         // in a worktree made by hand.
         repo.init_submodules(&place.worktree)?;
     }
     repo.copy_included(&place.worktree)?;
-    let settings = write_settings(repo, run, task, &place.worktree, rights)?;
+    // What the index of the new worktree holds is what its commit holds.
+    let tracked = repo.read_file(&commit, LOCAL_SETTINGS)?.is_some();
+    let settings = write_settings(run, task, &place.worktree, tracked, rights)?;
     let file = ReadyFile {
         schema_version: SCHEMA_VERSION,
         place: place.clone(),
@@ -100,10 +101,11 @@ pub fn make_ready(
     Ok(settings)
 }
 
-/// The worktree and its branch, after what an interrupted making left is cleared.
-fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<(), StartError> {
+/// Makes the worktree and its branch, after what an interrupted making left is cleared. Returns
+/// the commit that it is at.
+fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<Oid, StartError> {
     clear_unfinished(repo, run, task, place)?;
-    let branch_exists = repo.branch_tip(&place.branch)?.is_some();
+    let tip = repo.branch_tip(&place.branch)?;
     if let Some(folder) = place.worktree.parent() {
         fs::create_dir_all(folder).map_err(|source| StartError::Io {
             action: "create",
@@ -111,7 +113,7 @@ fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<(),
             source,
         })?;
     }
-    if branch_exists {
+    if tip.is_some() {
         repo.worktree_attach(&place.worktree, &place.branch)?;
     } else {
         repo.worktree_add(&WorktreeSpec {
@@ -120,7 +122,7 @@ fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<(),
             at: place.base.clone(),
         })?;
     }
-    Ok(())
+    Ok(tip.unwrap_or_else(|| place.base.clone()))
 }
 
 /// Waits for the lock on the task's own branch to go, and removes it when a git that was killed
@@ -155,10 +157,13 @@ fn clear_unfinished(
     task: &TaskName,
     place: &Place,
 ) -> Result<(), StartError> {
-    let registered = repo
-        .worktrees()?
-        .into_iter()
-        .find(|w| w.path == place.worktree);
+    let registered = if repo.may_be_registered(&place.worktree) {
+        repo.worktrees()?
+            .into_iter()
+            .find(|w| w.path == place.worktree)
+    } else {
+        None
+    };
     let tip = repo.branch_tip(&place.branch)?;
     // A worktree that was made before its dependencies were done is still at an older base.
     let untouched = match &tip {
@@ -216,10 +221,10 @@ fn is_gone(folder: &Path) -> bool {
 
 /// The worktree's own settings: what the instance may do, and the guard in front of it.
 fn write_settings(
-    repo: &Repo,
     run: &RunDir,
     task: &TaskName,
     worktree: &Path,
+    tracked: bool,
     rights: &Rights<'_>,
 ) -> Result<Option<PathBuf>, StartError> {
     let mut settings = json!({
@@ -240,8 +245,12 @@ fn write_settings(
         });
     }
     let own = worktree.join(LOCAL_SETTINGS);
-    // A settings file that the repository tracks is part of the work and stays as it is.
-    let (path, hand_over) = if repo.is_tracked(worktree, LOCAL_SETTINGS)? || own.exists() {
+    // A settings file that the repository tracks is part of the work and stays as it is; a
+    // linked folder is somewhere else, and not ours to write in.
+    let linked = own
+        .parent()
+        .is_some_and(|folder| folder.symlink_metadata().is_ok_and(|m| m.is_symlink()));
+    let (path, hand_over) = if linked || tracked || own.exists() {
         let path = run.instance_settings(task);
         (path.clone(), Some(path))
     } else {

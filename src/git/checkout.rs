@@ -250,6 +250,9 @@ impl Repo {
     /// # Errors
     /// When a file cannot be read: then there is no snapshot rather than a part of one.
     pub fn snapshot(&self, worktree: &Path, message: &str) -> Result<Option<Oid>, GitError> {
+        if self.status(worktree)?.paths().next().is_none() {
+            return Ok(None);
+        }
         let head = match self.head_at(worktree)? {
             Head::Branch { oid, .. } | Head::Detached { oid } => Some(oid),
             Head::Unborn { .. } => None,

@@ -49,7 +49,7 @@ pub use deliver::{DeliverError, Delivered};
 pub use error::GitError;
 pub use include::INCLUDE_FILE;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
-pub use objects::{ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
+pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
 pub use refs::{BackupKind, Expected};
 pub use repo::{Backend, Head, Repo};
 pub use submodule::SubmoduleReport;

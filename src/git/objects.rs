@@ -117,6 +117,13 @@ pub(crate) struct Stamp {
     pub(crate) offset: i32,
 }
 
+/// Who makes commits at a time, and whether they are signed.
+#[derive(Debug, Clone)]
+pub struct Author {
+    stamp: Stamp,
+    sign: bool,
+}
+
 impl Repo {
     /// The commit at the tip of a local branch; none when there is no such branch.
     ///
@@ -252,13 +259,37 @@ impl Repo {
         message: &str,
         identity: Option<&Identity>,
     ) -> Result<Oid, GitError> {
+        let author = self.author(identity)?;
+        self.commit_by(&author, tree, parents, message)
+    }
+
+    /// Who makes commits now, and whether these are signed: asked once for a series of
+    /// commits. As for [`Repo::commit`].
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub fn author(&self, identity: Option<&Identity>) -> Result<Author, GitError> {
         let stamp = self.stamp(identity)?;
         let signed = self
             .git()
             .args(["config", "--type=bool", "--get", "commit.gpgsign"])
             .output()?;
         let sign = signed.success() && signed.text() == "true";
-        self.commit_with(tree, parents, message, &stamp, sign)
+        Ok(Author { stamp, sign })
+    }
+
+    /// As [`Repo::commit`], by an author that was asked for before.
+    ///
+    /// # Errors
+    /// As [`Repo::commit`].
+    pub fn commit_by(
+        &self,
+        author: &Author,
+        tree: &Oid,
+        parents: &[Oid],
+        message: &str,
+    ) -> Result<Oid, GitError> {
+        self.commit_with(tree, parents, message, &author.stamp, author.sign)
     }
 
     pub(crate) fn commit_with(

@@ -98,15 +98,34 @@ impl Repo {
     pub fn discover(start: &Path) -> Result<Self, GitError> {
         git_version()?;
         let places = Places::of(start)?;
-        let root = if places.bare {
+        let root = if let Some(top) = places.main_top() {
+            top
+        } else if is_bare(&places.common_dir)? {
             default_worktree_of_bare(&places.common_dir)?
         } else if places.git_dir == places.common_dir {
-            top_level(start, &places.common_dir)?
+            // Inside the `.git` folder itself.
+            main_checkout(start, &places.common_dir)?
         } else {
             main_checkout(start, &places.common_dir)?
         };
         let backend = backend_for(&places.common_dir);
         Ok(Self::assemble(root, places.common_dir, backend))
+    }
+
+    /// The repository whose main checkout is `root`, as an earlier [`Repo::discover`] told
+    /// it: for the background processes of a run, which need not find out again what the
+    /// command that started it found out.
+    ///
+    /// # Errors
+    /// As [`Repo::discover`].
+    pub fn of_main_checkout(root: &Path) -> Result<Self, GitError> {
+        let common_dir = root.join(".git");
+        // A file names a folder elsewhere: git knows how to follow it.
+        if !common_dir.is_dir() {
+            return Self::discover(root);
+        }
+        let backend = backend_for(&common_dir);
+        Ok(Self::assemble(root.to_owned(), common_dir, backend))
     }
 
     fn assemble(root: PathBuf, common_dir: PathBuf, backend: Backend) -> Self {
@@ -161,6 +180,10 @@ impl Repo {
     /// # Errors
     /// What git says when it cannot be read.
     pub fn head_at(&self, start: &Path) -> Result<Head, GitError> {
+        // Most folders that are asked about are the top of a worktree in use.
+        if let Some(head) = self.library_head(start) {
+            return Ok(head);
+        }
         let symbolic = Git::at(start)
             .args(["symbolic-ref", "-q", "HEAD"])
             .output()?;
@@ -189,6 +212,24 @@ impl Repo {
                 what: format!("the commit that HEAD of {} points at", start.display()),
             }),
         }
+    }
+
+    /// `HEAD` of the top folder of one of this repository's worktrees, when it is on a
+    /// branch with commits; none in every other case, which git itself then decides.
+    fn library_head(&self, top: &Path) -> Option<Head> {
+        if self.backend() != Backend::Library {
+            return None;
+        }
+        let git_dir = worktree::own_git_dir(top)?;
+        let common_dir = self.common_dir().canonicalize().ok()?;
+        if git_dir != common_dir && git_dir.parent() != Some(&common_dir.join("worktrees")) {
+            return None;
+        }
+        let text = std::fs::read_to_string(git_dir.join("HEAD")).ok()?;
+        let short = text.strip_prefix("ref: refs/heads/")?.trim_end();
+        let name = BranchName::parse(short).ok()?;
+        let oid = self.branch_tip(&name).ok()??;
+        Some(Head::Branch { name, oid })
     }
 
     /// A call of git in the main checkout.
@@ -228,7 +269,8 @@ impl Repo {
 struct Places {
     git_dir: PathBuf,
     common_dir: PathBuf,
-    bare: bool,
+    /// The top folder of the working tree; none outside of one.
+    top: Option<PathBuf>,
 }
 
 impl Places {
@@ -244,28 +286,39 @@ impl Places {
                 "--path-format=absolute",
                 "--git-dir",
                 "--git-common-dir",
+                // Last: git ends with an error here when there is none.
+                "--show-toplevel",
             ])
             .output()?;
-        if !output.success() {
-            return Err(classify(&output, start));
-        }
         let mut lines = output.stdout.split(|b| *b == b'\n');
-        let (Some(git_dir), Some(common_dir)) = (lines.next(), lines.next()) else {
-            return Err(output.unreadable("two paths were expected"));
+        let (Some(git_dir), Some(common_dir), true) =
+            (lines.next(), lines.next(), lines.next().is_some())
+        else {
+            return Err(classify(&output, start));
         };
-        let common_dir = path(common_dir);
-        // Asked of the shared folder: inside a worktree of a bare repository, git
-        // says "not bare".
-        let bare = Git::at(&common_dir)
-            .arg("--git-dir=.")
-            .args(["config", "--type=bool", "--get", "core.bare"])
-            .output()?;
+        let top = output.stdout.split(|b| *b == b'\n').nth(2);
         Ok(Self {
             git_dir: path(git_dir),
-            common_dir,
-            bare: bare.success() && bare.text() == "true",
+            common_dir: path(common_dir),
+            top: top
+                .filter(|top| output.success() && !top.is_empty())
+                .map(path),
         })
     }
+
+    /// The top folder when this is in the main checkout.
+    fn main_top(&self) -> Option<PathBuf> {
+        self.top.clone().filter(|_| self.git_dir == self.common_dir)
+    }
+}
+
+/// Asked of the shared folder: inside a worktree of a bare repository, git says "not bare".
+fn is_bare(common_dir: &Path) -> Result<bool, GitError> {
+    let output = Git::at(common_dir)
+        .arg("--git-dir=.")
+        .args(["config", "--type=bool", "--get", "core.bare"])
+        .output()?;
+    Ok(output.success() && output.text() == "true")
 }
 
 pub(crate) fn path(bytes: &[u8]) -> PathBuf {
@@ -288,17 +341,6 @@ fn classify(output: &Output, start: &Path) -> GitError {
     } else {
         output.failed()
     }
-}
-
-fn top_level(start: &Path, common_dir: &Path) -> Result<PathBuf, GitError> {
-    let output = Git::at(start)
-        .args(["rev-parse", "--show-toplevel"])
-        .output()?;
-    if output.success() && !output.text().is_empty() {
-        return Ok(path(trim_line(&output.stdout)));
-    }
-    // Inside the `.git` folder itself.
-    main_checkout(start, common_dir)
 }
 
 /// The main checkout as seen from elsewhere: `core.worktree` (submodules, separate
@@ -326,14 +368,7 @@ fn main_checkout(start: &Path, common_dir: &Path) -> Result<PathBuf, GitError> {
     if places.common_dir != common_dir {
         return Err(lost());
     }
-    top_of(&candidate)
-}
-
-fn top_of(folder: &Path) -> Result<PathBuf, GitError> {
-    let output = Git::at(folder)
-        .args(["rev-parse", "--show-toplevel"])
-        .run()?;
-    Ok(path(trim_line(&output.stdout)))
+    places.top.ok_or_else(lost)
 }
 
 /// A bare repository with worktrees beside it is a common way to work: the worktree

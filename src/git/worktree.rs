@@ -95,10 +95,29 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<WorktreeInfo>, GitError> {
 
 /// The git folder of a worktree: `.git` itself, or what the file `.git` names.
 pub(crate) fn git_dir_of(worktree: &Path) -> Result<PathBuf, GitError> {
+    if let Some(folder) = own_git_dir(worktree) {
+        return Ok(folder);
+    }
     let output = Git::at(worktree)
         .args(["rev-parse", "--absolute-git-dir"])
         .run()?;
     Ok(path(super::repo::trim_line(&output.stdout)))
+}
+
+/// The git folder of a worktree of which `top` is the top folder, without a process; none
+/// for any other folder and whatever else is not as usual.
+pub(crate) fn own_git_dir(top: &Path) -> Option<PathBuf> {
+    let dot_git = top.join(".git");
+    let folder = if dot_git.is_dir() {
+        dot_git
+    } else {
+        let text = std::fs::read(dot_git).ok()?;
+        top.join(path(super::repo::trim_line(
+            text.strip_prefix(b"gitdir: ")?,
+        )))
+    };
+    let folder = folder.canonicalize().ok()?;
+    folder.join("HEAD").is_file().then_some(folder)
 }
 
 impl Repo {
@@ -108,6 +127,23 @@ impl Repo {
     /// What git says when it cannot list them.
     pub fn worktrees(&self) -> Result<Vec<WorktreeInfo>, GitError> {
         list(self.common_dir())
+    }
+
+    /// Whether git keeps a record of a worktree at this path. Read without a process, and
+    /// on the safe side: a record of a worktree with the same folder name elsewhere counts.
+    #[must_use]
+    pub fn may_be_registered(&self, worktree: &Path) -> bool {
+        let records = self.common_dir().join("worktrees");
+        let Ok(records) = std::fs::read_dir(records) else {
+            return false;
+        };
+        records.flatten().any(|record| {
+            // `PATH/.git`; an unreadable record may be of any worktree.
+            std::fs::read(record.path().join("gitdir")).map_or(true, |text| {
+                let named = path(super::repo::trim_line(&text));
+                named.parent().and_then(Path::file_name) == worktree.file_name()
+            })
+        })
     }
 
     /// Makes one worktree; see [`Repo::worktrees_add`].
@@ -290,13 +326,15 @@ impl Repo {
             .ok_or_else(|| GitError::NotAWorktree {
                 path: worktree.to_owned(),
             })?;
-        if let Some(reason) = known.locked {
+        // Git locks a worktree while it makes it: this one's making was cut off.
+        let unborn = force && known.locked.as_deref() == Some("initializing");
+        if let Some(reason) = known.locked.filter(|_| !unborn) {
             return Err(GitError::WorktreeLocked {
                 path: known.path,
                 reason,
             });
         }
-        let output = remove_call(self, &known.path, force)?;
+        let output = remove_call(self, &known.path, u8::from(force) + u8::from(unborn))?;
         if output.success() {
             return Ok(());
         }
@@ -314,7 +352,7 @@ impl Repo {
             if !self.status(&known.path)?.is_clean() {
                 return Err(GitError::WorktreeDirty { path: known.path });
             }
-            let forced = remove_call(self, &known.path, true)?;
+            let forced = remove_call(self, &known.path, 1)?;
             if forced.success() {
                 return Ok(());
             }
@@ -351,11 +389,12 @@ fn workers_for(checkouts: usize) -> usize {
 fn remove_call(
     repo: &Repo,
     worktree: &Path,
-    force: bool,
+    forces: u8,
 ) -> Result<super::command::Output, GitError> {
     // Not from the root: for a bare repository that is itself a worktree.
     let mut git = Git::at(repo.common_dir()).args(["worktree", "remove"]);
-    if force {
+    // The second one is for locks.
+    for _ in 0..forces {
         git = git.arg("--force");
     }
     git.arg("--").arg(worktree).output()

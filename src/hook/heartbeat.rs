@@ -74,12 +74,12 @@ mod tests {
         assert_eq!(beat["tool"], "Bash");
         assert!(beat["at"].as_i64().unwrap() > 0);
         std::fs::write(&file, "x".repeat(70_000)).unwrap();
-        hook(&world);
+        let _ = hook(&world);
         assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
         // An ordinary session leaves nothing behind.
         world.env = Environment::default();
         std::fs::remove_file(&file).unwrap();
-        hook(&world);
+        let _ = hook(&world);
         assert!(!file.exists());
     }
 }

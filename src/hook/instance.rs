@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::edge::World;
 use super::{Outcome, place};
 use crate::agent::tree::MARK_VARIABLE;
-use crate::conduct::{ensure, log};
+use crate::conduct::{self, ensure};
 use crate::core::event::Request;
 use crate::core::id::TaskName;
 use crate::core::plan::Limits;
@@ -23,7 +23,7 @@ use crate::format::plan_file;
 use crate::format::settings_file::SettingsFile;
 use crate::git::Repo;
 use crate::store::layout::{Layout, RunDir};
-use crate::store::{atomic, lock::Lock};
+use crate::store::{atomic, lock::Lock, run_log};
 
 /// The whole hook.
 #[must_use]
@@ -55,7 +55,7 @@ fn of_event(event: &HookEvent, world: &World) {
         } else {
             "ended its session"
         };
-        log::note(&run, &format!("{task}: {what}"));
+        run_log::append(&run, conduct::now(), &[format!("{task}: {what}")]);
     }
 }
 
@@ -75,13 +75,14 @@ fn of_script(document: &InstanceDocument, world: &World) -> Result<Outcome, Stri
         ));
     }
     let state = if failed { "failed" } else { "complete" };
-    log::note(
+    run_log::append(
         &run.dir,
-        &format!(
+        conduct::now(),
+        &[format!(
             "{task}: {state} in {}: {}",
             document.worktree_path.display(),
             one_line(&text_of(&document.result), 500)
-        ),
+        )],
     );
     if failed {
         return Ok(answer(&run.dir, task, state, false));
@@ -187,28 +188,22 @@ fn set_integration_going(run: &KnownRun, world: &World) -> Result<bool, String> 
         .iter()
         .filter(|task| !dir.complete_marker(task).exists())
         .count();
+    let tell = |line: &str| run_log::append(dir, conduct::now(), &[line]);
     if missing > 0 {
-        log::note(
-            dir,
-            &format!(
-                "{} of {} instances are complete",
-                tasks.len() - missing,
-                tasks.len()
-            ),
-        );
+        tell(&format!(
+            "{} of {} instances are complete",
+            tasks.len() - missing,
+            tasks.len()
+        ));
         return Ok(false);
     }
     if !planned {
-        log::note(
-            dir,
-            "all known instances are complete; there is no plan to integrate by",
-        );
+        tell("all known instances are complete; there is no plan to integrate by");
         return Ok(true);
     }
     let settings: Option<SettingsFile> = atomic::peek_json(&dir.settings());
     let Some(settings) = settings else {
-        log::note(
-            dir,
+        tell(
             "all instances are complete; the run was not started by this program, so their \
              branches are left for the integration step",
         );
@@ -217,7 +212,7 @@ fn set_integration_going(run: &KnownRun, world: &World) -> Result<bool, String> 
     let first =
         atomic::create_new(&dir.integration_asked(), b"asked\n").map_err(|e| e.to_string())?;
     if first {
-        log::note(dir, "all instances are complete; integration begins");
+        tell("all instances are complete; integration begins");
         let mode = settings.merge.unwrap_or(MergeMode::Automatic);
         ensure::ask(
             dir,

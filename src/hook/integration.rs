@@ -9,12 +9,12 @@ use super::Outcome;
 use super::edge::World;
 use super::instance::{KnownRun, known_run, text_of};
 use crate::agent::process;
-use crate::conduct::{self, log};
+use crate::conduct;
 use crate::format::claude_stream::one_line;
 use crate::format::hook_json::{self, Input, IntegrationDocument};
 use crate::format::settings_file::SettingsFile;
 use crate::git::Repo;
-use crate::store::atomic;
+use crate::store::{atomic, run_log};
 use crate::view::clock;
 
 /// Most files that a report names.
@@ -41,18 +41,23 @@ fn of_script(document: &IntegrationDocument, world: &World) -> Result<Outcome, S
     } else {
         "failure"
     };
-    log::note(
+    run_log::append(
         &run.dir,
-        &format!(
+        conduct::now(),
+        &[format!(
             "integration complete: {outcome}: {}",
             one_line(&summary(&document.integration_result), 500)
-        ),
+        )],
     );
     // Before tidying up: afterwards the figures may be gone.
     let files = files_modified(document, &run);
     let cleaned = document.success.then(|| clean_up(&run, world));
     if let Some(said) = &cleaned {
-        log::note(&run.dir, &format!("cleanup: {}", one_line(said, 500)));
+        run_log::append(
+            &run.dir,
+            conduct::now(),
+            &[format!("cleanup: {}", one_line(said, 500))],
+        );
     }
     let path = if document.success {
         run.dir.success_report()

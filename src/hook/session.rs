@@ -5,11 +5,14 @@
 use super::Outcome;
 use super::edge::World;
 use super::place;
-use crate::conduct::ensure::{self, Ensured};
-use crate::conduct::{self, log};
+use crate::conduct::{
+    self,
+    ensure::{self, Ensured},
+};
 use crate::format::hook_json::HookEvent;
 use crate::store::inbox;
 use crate::store::layout::RunDir;
+use crate::store::run_log;
 
 /// A run that nobody touched for this long is not taken up unasked, milliseconds.
 const FRESH: i64 = 24 * 60 * 60 * 1000;
@@ -38,7 +41,8 @@ pub fn begun(event: &HookEvent, world: &World) -> Outcome {
         }
         match ensure::ensure(&run, &main, &world.program("orchestra"), &world.env) {
             Ensured::Started => {
-                log::note(&run, "the conductor was gone; a new one took over");
+                let line = "the conductor was gone; a new one took over";
+                run_log::append(&run, conduct::now(), &[line]);
                 said.push(format!(
                     "the orchestration {id} was interrupted and goes on now"
                 ));

@@ -13,12 +13,13 @@ use serde_json::json;
 use super::edge::World;
 use super::{Outcome, session};
 use crate::agent::detach::{Readiness, spawn_detached};
-use crate::conduct::{self, create, log};
+use crate::conduct::{self, create};
 use crate::core::id::OrchestrationId;
 use crate::format::claude_stream::one_line;
 use crate::format::hook_json::{self, HookEvent, Input, MAX_REQUEST, StartDocument};
 use crate::git::{Head, Repo};
 use crate::store::layout::{Layout, RunDir};
+use crate::store::run_log;
 
 /// How long the analysis may take to say that it has begun.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -133,13 +134,17 @@ fn take_in(
         }
     }
     let run = create::open_workspace(&repo, &id, Some(request)).map_err(|e| e.to_string())?;
-    log::note(&run, "orchestration started");
-    log::note(&run, &format!("request: {}", one_line(request, 500)));
-    log::note(&run, &format!("id: {id}"));
-    log::note(&run, "status: analysing the request");
+    let begun = [
+        "orchestration started",
+        &format!("request: {}", one_line(request, 500)),
+        &format!("id: {id}"),
+        "status: analysing the request",
+    ];
+    run_log::append(&run, conduct::now(), &begun);
     let analysis = set_going(&run, repo.root(), world);
     if let Err(why) = &analysis {
-        log::note(&run, &format!("status: the analysis has not begun: {why}"));
+        let line = format!("status: the analysis has not begun: {why}");
+        run_log::append(&run, conduct::now(), &[line]);
     }
     Ok(Taken { run, analysis })
 }

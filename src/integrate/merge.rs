@@ -26,6 +26,7 @@ pub fn merge_all(
     base_branch: &BranchName,
 ) -> Result<Result<Oid, MergeStop>, GitError> {
     let mut tip = onto.clone();
+    let mut author = None;
     for task in tasks {
         if repo.is_ancestor(&task.head, &tip)? {
             continue;
@@ -33,7 +34,12 @@ pub fn merge_all(
         match repo.merge(&tip, &task.head)? {
             Merge::Clean { tree } => {
                 let message = message(task, base_branch);
-                tip = repo.commit(&tree, &[tip, task.head.clone()], &message, None)?;
+                let by = match author.take() {
+                    Some(by) => by,
+                    None => repo.author(None)?,
+                };
+                tip = repo.commit_by(&by, &tree, &[tip, task.head.clone()], &message)?;
+                author = Some(by);
             }
             Merge::Conflict { files, .. } => {
                 return Ok(Err(MergeStop {

@@ -1,4 +1,4 @@
-//! The orchestration folder: layout, locks, atomic writes, journal, inboxes, claims.
+//! The orchestration folder: layout, locks, atomic writes, journal, inboxes, claims, the log.
 //!
 //! Every state is a file; every file has one writer at a time; every write replaces the
 //! whole file or appends one line. Reading never waits for a lock. Lock files are never
@@ -11,6 +11,7 @@ pub mod instance_inbox;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod run_log;
 
 use std::path::{Path, PathBuf};
 

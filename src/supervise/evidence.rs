@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::gate::{GitEvidence, Rules};
-use crate::git::{GitError, Head, Repo};
+use crate::core::id::Oid;
+use crate::git::{DiffStat, GitError, Head, Repo};
 
 /// Changes since the base: files, lines added, lines removed.
 pub(crate) type Changes = (u32, u64, u64);
@@ -43,7 +44,15 @@ pub(crate) fn look(repo: &Repo, worktree: &Path, rules: &Rules) -> Result<GitEvi
 
 /// Measures the changes since the base, committed or not.
 pub(crate) fn measure(repo: &Repo, worktree: &Path, rules: &Rules) -> Result<Changes, GitError> {
-    let stat = repo.worktree_stat(worktree, &rules.base)?;
+    Ok(totals(&repo.worktree_stat(worktree, &rules.base)?))
+}
+
+/// The same of a commit: without a process, so that it costs the end of a task nothing.
+pub(crate) fn measure_commit(repo: &Repo, rules: &Rules, head: &Oid) -> Result<Changes, GitError> {
+    Ok(totals(&repo.diff_stat(&rules.base, head)?))
+}
+
+fn totals(stat: &DiffStat) -> Changes {
     let files = u32::try_from(stat.files.len()).unwrap_or(u32::MAX);
-    Ok((files, stat.lines.added, stat.lines.removed))
+    (files, stat.lines.added, stat.lines.removed)
 }

@@ -7,8 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `life` | the loop: messages in, what follows from each |
-//! | `ending` | the end: the tree, the last look, outcome and marker |
+//! | `life` | the loop: messages in, what follows from each, up to the outcome |
 //! | `watch` | the threads that feed the loop |
 //! | `work` | looking at the worktree and running commands, off the loop |
 //! | `gate` | the evidence that a task is done, and what is missing |
@@ -19,7 +18,6 @@
 
 mod classify;
 mod costs;
-mod ending;
 mod evidence;
 mod gate;
 mod life;
@@ -95,8 +93,10 @@ pub fn run(supervision: &Supervision<'_>, announce: &mut dyn Write) -> Superviso
     let exit = if has_outcome(supervision, launch.attempt) {
         SupervisorExit::NothingToDo
     } else {
-        // What an earlier attempt left goes first: it would work in the same worktree.
-        tree::end_marked(&launch.token, &launch.orchestration_id, Some(&launch.task));
+        if launch.attempt > 1 {
+            // What an earlier attempt left goes first: it would work in the same worktree.
+            tree::end_marked(&launch.token, &launch.orchestration_id, Some(&launch.task));
+        }
         let (end, written) = life::Life::new(supervision, launch, before).live();
         match written {
             Ok(()) => SupervisorExit::Ended(end),

@@ -28,6 +28,8 @@ pub(crate) enum Msg {
     Stderr(String),
     /// The agent's output is over.
     StreamEnd,
+    /// The agent's process ended, or may have.
+    Exit,
     /// The copy of the stream cannot be written.
     LogFault(String),
     /// There may be requests.

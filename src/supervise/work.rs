@@ -16,6 +16,7 @@ use super::watch::{GateReport, Msg};
 use crate::agent::environment::Environment;
 use crate::agent::shell::{CommandReport, run_configured};
 use crate::agent::tree::Marker;
+use crate::core::id::Oid;
 use crate::git::Repo;
 
 /// Stack of the threads that use libgit2.
@@ -59,6 +60,7 @@ impl Helpers {
 #[derive(Debug, Clone)]
 pub(crate) struct Workshop {
     pub(crate) worktree: PathBuf,
+    pub(crate) main_checkout: PathBuf,
     pub(crate) rules: Rules,
     pub(crate) env: Environment,
     pub(crate) marker: Marker,
@@ -139,11 +141,16 @@ impl Workshop {
         evidence::measure(self.repo()?, &self.worktree, &self.rules).map_err(|e| e.to_string())
     }
 
+    /// The changes that a commit holds since the base.
+    pub(crate) fn measure_commit(&self, head: &Oid) -> Result<Changes, String> {
+        evidence::measure_commit(self.repo()?, &self.rules, head).map_err(|e| e.to_string())
+    }
+
     fn repo(&self) -> Result<&Repo, String> {
         if let Some(repo) = self.repo.get() {
             return Ok(repo);
         }
-        let repo = Repo::discover(&self.worktree).map_err(|e| e.to_string())?;
+        let repo = Repo::of_main_checkout(&self.main_checkout).map_err(|e| e.to_string())?;
         Ok(self.repo.get_or_init(|| repo))
     }
 }

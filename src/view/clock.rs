@@ -1,15 +1,13 @@
 //! Points in time as text. All of them in UTC, so that a report reads the same everywhere.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::core::time::Timestamp;
 
 /// RFC 3339 with seconds, as the JSON files have it: `2026-11-21T09:13:57Z`.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
-    DateTime::<Utc>::from_timestamp_millis(at.0)
-        .unwrap_or_default()
-        .to_rfc3339_opts(SecondsFormat::Secs, true)
+    at.rfc3339()
 }
 
 /// Date and time for people: `2026-11-21 09:13:57 UTC`.

@@ -3,9 +3,7 @@
 
 use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
 use crate::core::record::{MergeMode, Record};
-use crate::core::time::Timestamp;
 
-use super::clock;
 use super::page::{Tone, one_line};
 use super::report_json::verdict_name;
 use super::summary;
@@ -119,19 +117,6 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
     }
 }
 
-/// The line for `orchestration.log`, with the time and without a line end.
-#[must_use]
-pub fn render(record: &Record, at: Timestamp) -> Option<String> {
-    let (text, _) = text(record)?;
-    Some(stamped(at, &text))
-}
-
-/// A line of the log with its time.
-#[must_use]
-pub fn stamped(at: Timestamp, line: &str) -> String {
-    format!("{} {}", clock::rfc3339(at), one_line(line))
-}
-
 /// A class of failure in words.
 #[must_use]
 pub fn class_name(class: FailureClass) -> &'static str {
@@ -169,7 +154,7 @@ mod tests {
         let log: Vec<String> = sample
             .lines()
             .iter()
-            .filter_map(|l| render(&l.entry, l.at))
+            .filter_map(|l| Some(format!("{} {}", l.at.rfc3339(), text(&l.entry)?.0)))
             .collect();
         let log = log.join("\n");
         insta::assert_snapshot!(log, @r"

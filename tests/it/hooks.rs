@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::harness::{Room, wait_for};
+
 const START: &str = env!("CARGO_BIN_EXE_orchestration-start");
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance-complete");
 const INTEGRATION: &str = env!("CARGO_BIN_EXE_integration-complete");
+const STATUSLINE: &str = env!("CARGO_BIN_EXE_orchestra-statusline");
 const GUARD: &str = env!("CARGO_BIN_EXE_orchestra-guard");
 
 struct World {
@@ -386,4 +389,69 @@ fn hooks_come_up_quickly() {
         best = best.min(begun.elapsed());
     }
     assert!(best < Duration::from_millis(100), "{best:?}");
+}
+
+/// A session that begins takes up a run whose conductor is gone; while it runs, the status
+/// line shows it.
+#[test]
+fn a_session_takes_up_an_orphaned_run() {
+    let room = Room::new();
+    room.plan(&[("left", &[]), ("right", &[])]);
+    let waits = |name: &str| {
+        let wait = "for n in $(seq 1200); do [ -e \"$ROOM/go\" ] && break; sleep 0.05; done";
+        json!({"steps": [
+            {"run": wait},
+            {"write": {"path": format!("{name}.txt"), "text": name}},
+            {"commit": "Work"},
+        ]})
+    };
+    room.script(&json!({"left": waits("left"), "right": waits("right")}));
+    let hook = |program: &str, input: &Value| {
+        let surroundings = room.command(&[]);
+        let mut child = Command::new(program)
+            .current_dir(&room.repo)
+            .env_clear()
+            .envs(surroundings.get_envs().filter_map(|(k, v)| Some((k, v?))))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.to_string().as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    room.run(&["--detach"]).expect(0);
+    let run = room.only_run();
+    room.wait_until_running(&run, "right");
+    let event = json!({"hook_event_name": "SessionStart", "source": "startup", "cwd": room.repo});
+    silent(&hook(START, &event));
+    let line = hook(
+        STATUSLINE,
+        &json!({"workspace": {"current_dir": room.repo}}),
+    );
+    let text = String::from_utf8(line.stdout).unwrap();
+    assert!(text.contains("0/2") && text.contains("right"), "{text}");
+    assert_eq!(text.lines().count(), 1);
+
+    let conductor = room.conductor();
+    conductor.kill();
+    wait_for("the conductor's end", || {
+        room.processes_of("conduct").is_empty().then_some(())
+    });
+    let said = answer(&hook(START, &event));
+    assert!(
+        said["systemMessage"]
+            .as_str()
+            .unwrap()
+            .contains("goes on now"),
+        "{said}"
+    );
+    fs::write(room.path("go"), "").unwrap();
+    room.wait_until_closed(&run);
+    room.assert_tidy();
+    silent(&hook(START, &event));
 }

@@ -1,8 +1,10 @@
 //! The process table of Linux: `/proc`, pidfds, the subreaper.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
-use procfs::process::{Process, Stat};
+use procfs::FromRead;
+use procfs::process::Stat;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, getuid, kill_process, pidfd_open,
     pidfd_send_signal, set_child_subreaper, waitpid,
@@ -30,9 +32,47 @@ pub(super) fn rows() -> Vec<Row> {
         .collect()
 }
 
+/// The processes below this one, ended ones included; none where the kernel does not list
+/// children.
+pub(super) fn rows_below_me() -> Option<Vec<Row>> {
+    let mut open = children(own_pid())?;
+    let mut rows = Vec::new();
+    while let Some(pid) = open.pop() {
+        // One that ended meanwhile has no children any more: they are our own by now, or
+        // the next look's.
+        open.extend(children(pid).unwrap_or_default());
+        rows.extend(row(pid));
+    }
+    Some(rows)
+}
+
+/// The children of all threads of a process.
+fn children(pid: i32) -> Option<Vec<i32>> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))
+        .ok()?
+        .flatten()
+    {
+        let text = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        found.extend(text.split_ascii_whitespace().flat_map(str::parse::<i32>));
+    }
+    Some(found)
+}
+
+/// `PF_KTHREAD`: of no user's and without an environment.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
 /// One process; none when it is gone.
 pub(super) fn row(pid: i32) -> Option<Row> {
-    let stat = Process::new(pid).ok()?.stat().ok()?;
+    // The line is short and comes in one piece.
+    let mut line = [0; 2048];
+    let length = std::fs::File::open(format!("/proc/{pid}/stat"))
+        .and_then(|mut file| file.read(&mut line))
+        .ok()?;
+    let stat = Stat::from_read(line.get(..length)?).ok()?;
+    if stat.flags & KERNEL_THREAD != 0 {
+        return None;
+    }
     Some(Row {
         key: ProcessKey {
             pid: stat.pid,

@@ -150,7 +150,7 @@ impl Tree {
     /// The living processes of the tree.
     #[must_use]
     pub fn find(&self) -> Vec<ProcessKey> {
-        self.scan(&HashSet::new())
+        self.scan(&HashSet::new(), &mut HashSet::new())
             .into_iter()
             .filter(|row| !row.ended)
             .map(|row| row.key)
@@ -160,7 +160,13 @@ impl Tree {
     /// What the tree uses now.
     #[must_use]
     pub fn usage(&self) -> TreeUsage {
-        self.scan(&HashSet::new())
+        let only_below_me = self.below_me
+            && self.roots.is_empty()
+            && self.marker.is_none()
+            && self.command.is_none();
+        let below = only_below_me.then(table::rows_below_me).flatten();
+        below
+            .unwrap_or_else(|| self.scan(&HashSet::new(), &mut HashSet::new()))
             .into_iter()
             .fold(TreeUsage::default(), |mut usage, row| {
                 if !row.ended {
@@ -173,8 +179,10 @@ impl Tree {
     }
 
     /// Rows of the tree, ended ones included. `known` are processes that were part of it
-    /// before: they stay part of it, whoever their parent is by now.
-    fn scan(&self, known: &HashSet<ProcessKey>) -> Vec<Row> {
+    /// before: they stay part of it, whoever their parent is by now. `strangers` are those
+    /// whose environment was looked into before, and stay strangers unless they descend from
+    /// the tree: nobody gives them a marker afterwards.
+    fn scan(&self, known: &HashSet<ProcessKey>, strangers: &mut HashSet<ProcessKey>) -> Vec<Row> {
         let rows = table::rows();
         let me = table::own_pid();
         let by_pid: HashMap<i32, Row> = rows.iter().map(|row| (row.key.pid, *row)).collect();
@@ -196,7 +204,13 @@ impl Tree {
                 known.contains(&row.key)
                     || self.roots.contains(&row.key)
                     || (self.below_me && row.parent == me)
-                    || self.is_marked(row)
+                    || (!strangers.contains(&row.key) && {
+                        let marked = self.is_marked(row);
+                        if !marked {
+                            strangers.insert(row.key);
+                        }
+                        marked
+                    })
             })
             .copied()
             .collect();
@@ -284,11 +298,12 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 pub fn end(tree: &Tree, plan: &EndPlan<'_>) -> EndReport {
     let started = Instant::now();
     let mut known: HashSet<ProcessKey> = HashSet::new();
+    let mut strangers: HashSet<ProcessKey> = HashSet::new();
     let mut gentle: HashSet<ProcessKey> = HashSet::new();
     let mut empty_scans = 0;
     let mut pause = Duration::from_millis(2);
     loop {
-        let rows = tree.scan(&known);
+        let rows = tree.scan(&known, &mut strangers);
         known.extend(rows.iter().map(|row| row.key));
         reap(&rows, plan.managed);
         let living: Vec<ProcessKey> = rows.iter().filter(|r| !r.ended).map(|r| r.key).collect();
@@ -346,12 +361,8 @@ pub fn become_subreaper() -> std::io::Result<()> {
 /// Reaps orphans that became this process's children and ended, but for `managed` ones.
 /// Only for a process whose children are all of one tree.
 pub fn reap_orphans(managed: &[ProcessKey]) {
-    let me = table::own_pid();
-    let rows: Vec<Row> = table::rows()
-        .into_iter()
-        .filter(|row| row.parent == me)
-        .collect();
-    reap(&rows, managed);
+    // Those of other parents are passed over.
+    reap(&table::rows_below_me().unwrap_or_else(table::rows), managed);
 }
 
 fn reap(rows: &[Row], managed: &[ProcessKey]) {

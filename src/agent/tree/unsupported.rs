@@ -13,6 +13,10 @@ pub(super) fn rows() -> Vec<Row> {
     Vec::new()
 }
 
+pub(super) fn rows_below_me() -> Option<Vec<Row>> {
+    None
+}
+
 pub(super) fn row(_pid: i32) -> Option<Row> {
     None
 }

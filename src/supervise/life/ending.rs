@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::classify;
-use super::gate;
-use super::life::{Candidate, Life};
-use super::report::{now, rfc3339};
+use super::Life;
 use crate::agent::tree::{self, EndPlan, ProcessKey, Tree};
-use crate::core::attempt::{AttemptEnd, FailureClass};
+use crate::core::attempt::AttemptEnd;
 use crate::format::SCHEMA_VERSION;
 use crate::format::outcome_file::OutcomeFile;
 use crate::format::status_file::InstanceStatus;
 use crate::store::atomic::{Durability, write_json};
+use crate::supervise::classify;
+use crate::supervise::report::{now, rfc3339};
 
 /// How long the supervisor's own helpers may take before the tree is ended without regard
 /// to them.
@@ -54,8 +53,13 @@ impl Life<'_> {
         self.end_tree();
         let end = self.conclude();
         self.look_for_session(&end);
-        if let Ok(changes) = self.workshop.measure() {
-            self.on_measured(changes);
+        let changes = match &end {
+            // Nothing else is left in the worktree.
+            AttemptEnd::Complete { head, .. } => self.workshop.measure_commit(head),
+            _ => self.workshop.measure(),
+        };
+        if let Ok(changes) = changes {
+            self.changed(changes);
         }
         self.last_status(&end);
         if let AttemptEnd::Complete { head, .. } = &end {
@@ -77,7 +81,8 @@ impl Life<'_> {
         for path in &self.taken {
             let _ = std::fs::remove_file(path);
         }
-        self.release_ports();
+        // Others may take the ports from now on.
+        self.slot = None;
         (end, written)
     }
 
@@ -89,7 +94,7 @@ impl Life<'_> {
         if let Some(candidate) = self.candidate.take() {
             return self.confirm(&candidate);
         }
-        if let Some(result) = &self.last_result
+        if let Some(result) = &self.heard.last_result
             && !classify::ended_well(result)
         {
             let (class, detail) = classify::of_result(result);
@@ -97,71 +102,34 @@ impl Life<'_> {
         }
         let exit = self.agent.as_ref().and_then(|a| a.exit);
         let exit = exit.map(|(exit, _)| exit).unwrap_or_default();
-        let (class, detail) = classify::of_exit(exit, &self.stderr_tail);
+        let (class, detail) = classify::of_exit(exit, &self.heard.stderr_tail);
         AttemptEnd::Failed { class, detail }
     }
 
     /// Whether the session exists is also told by refusals to make it or to resume it.
     fn look_for_session(&mut self, end: &AttemptEnd) {
-        if classify::session_exists_already(&self.stderr_tail) {
+        if classify::session_exists_already(&self.heard.stderr_tail) {
             // Made by a process that did not live to tell: it can be resumed.
-            self.session_seen = true;
+            self.heard.session_seen = true;
         }
         let AttemptEnd::Failed { detail, .. } = end else {
             return;
         };
-        if classify::session_is_unknown(detail) || classify::session_is_unknown(&self.stderr_tail) {
-            self.session_seen = false;
+        if classify::session_is_unknown(detail)
+            || classify::session_is_unknown(&self.heard.stderr_tail)
+        {
+            self.heard.session_seen = false;
             self.report.status.session_id = None;
         }
     }
 
-    /// Looks again once nobody can change anything any more. The client may have gone on
-    /// after the evidence was seen; then all of it is gathered anew.
-    fn confirm(&mut self, candidate: &Candidate) -> AttemptEnd {
-        let complete = |head| AttemptEnd::Complete {
-            head,
-            summary: self.summary(),
-        };
-        let failed = |why: String| AttemptEnd::Failed {
-            class: FailureClass::Worktree,
-            detail: format!("the worktree cannot be looked at: {why}"),
-        };
-        match self.workshop.look() {
-            Ok(git)
-                if git.head.as_ref() == Some(&candidate.head)
-                    && git.branch.as_ref() == Some(&self.launch.branch)
-                    && git
-                        .uncommitted
-                        .iter()
-                        .all(|p| candidate.uncommitted.contains(p)) =>
-            {
-                return complete(candidate.head.clone());
-            }
-            Ok(_) => {}
-            Err(why) => return failed(why),
-        }
-        match self
-            .workshop
-            .gate(&std::sync::atomic::AtomicBool::new(false))
-        {
-            Ok(report) => match (report.git.head, report.lacks.is_empty()) {
-                (Some(head), true) => complete(head),
-                _ => {
-                    let detail = format!(
-                        "changed after it was checked: {}",
-                        gate::detail(&report.lacks)
-                    );
-                    let (class, detail) = self.gate_failure(&report.lacks, detail);
-                    AttemptEnd::Failed { class, detail }
-                }
-            },
-            Err(why) => failed(why),
-        }
-    }
-
-    fn summary(&self) -> String {
-        let text = self.last_result.as_ref().map_or("", |r| r.text.trim());
+    /// The last text of the agent.
+    pub(super) fn summary(&self) -> String {
+        let text = self
+            .heard
+            .last_result
+            .as_ref()
+            .map_or("", |r| r.text.trim());
         text.chars().take(SUMMARY_LENGTH).collect()
     }
 
@@ -178,8 +146,8 @@ impl Life<'_> {
         }
         status.activity = None;
         status.ended_at = Some(rfc3339(now()));
-        status.cost_usd = self.costs.task_usd();
-        status.tokens = self.costs.task_tokens();
+        status.cost_usd = self.heard.costs.task_usd();
+        status.tokens = self.heard.costs.task_tokens();
         status.resources.processes = Some(0);
         status.resources.memory_bytes = Some(0);
         self.report.finish();
@@ -191,8 +159,8 @@ impl Life<'_> {
             schema_version: SCHEMA_VERSION,
             attempt: self.launch.attempt,
             outcome: with_faults(end.clone(), self.report.fault(), self.log_fault.as_deref()),
-            cost_usd: self.costs.attempt_usd(),
-            session_seen: self.session_seen,
+            cost_usd: self.heard.costs.attempt_usd(),
+            session_seen: self.heard.session_seen,
             ended_at: rfc3339(now()),
         };
         let path = self.supervision.run.outcome(self.supervision.task);

@@ -1,0 +1,300 @@
+//! The life of one attempt: one loop, one message at a time, and what follows from it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod` | the loop and its phases |
+//! | `start` | set-up, and the start of the agent |
+//! | `client` | the agent's process: talking to it, whether it lives |
+//! | `stream` | what follows from the events of its stream |
+//! | `rounds` | the gate: looking, sending back, confirming |
+//! | `requests` | what others want of the instance; stuck, and the answer |
+//! | `time` | what happens because time goes by: deadlines, measuring |
+//! | `ending` | the last acts and the outcome |
+//!
+//! A [`Phase`] says what the loop waits for. `Setup` leads to `Working`; the end of a turn
+//! leads to `Gating`, or to `Waiting` when the instance is stuck; the gate leads back to
+//! `Working` or on to `Closing`; `Stopping` is an interrupted turn on its way to `Closing`.
+//! Everything ends in `Closing`, and nothing leads back from there.
+
+mod client;
+mod ending;
+mod requests;
+mod rounds;
+mod start;
+mod stream;
+mod time;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Supervision;
+use super::gate::Rules;
+use super::liveness::Liveness;
+use super::ports;
+use super::report::{Report, now};
+use super::watch::{self, Msg};
+use super::work::{Helpers, Workshop};
+use crate::agent::environment::Environment;
+use crate::agent::tree::{MARK_VARIABLE, Marker};
+use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
+use crate::core::event::StopHow;
+use crate::format::claude_stream::one_line;
+use crate::format::launch_file::LaunchFile;
+use crate::format::status_file::{InstanceStatus, StatusFile};
+
+use client::Client;
+use rounds::Candidate;
+use stream::Heard;
+use time::Timetable;
+
+/// Longest sleep of the loop.
+const TICK: Duration = Duration::from_millis(250);
+/// Messages that may wait; a full channel holds the reader back, not the memory.
+const WAITING_MESSAGES: usize = 32;
+
+/// What the loop is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The set-up command.
+    Setup,
+    /// The end of the agent's turn.
+    Working,
+    /// The evidence that it is done.
+    Gating,
+    /// An answer to a stuck instance.
+    Waiting(Instant),
+    /// The end of an interrupted turn.
+    Stopping(Instant),
+    /// The end of the process, whose input is closed.
+    Closing(Instant),
+}
+
+/// The life of one attempt.
+pub(super) struct Life<'a> {
+    supervision: &'a Supervision<'a>,
+    launch: LaunchFile,
+    /// When the order was written; a wish to stop from before is not about this attempt.
+    ordered_at: Option<SystemTime>,
+    report: Report,
+    workshop: Workshop,
+    slot: Option<ports::Slot>,
+
+    phase: Phase,
+    agent: Option<Client>,
+    heard: Heard,
+    signs: Liveness,
+    times: Timetable,
+    /// How it ends, once that is decided.
+    ending: Option<AttemptEnd>,
+    /// What is to be confirmed as the result, once the gate is passed.
+    candidate: Option<Candidate>,
+    /// How often the instance was sent back.
+    rounds: u32,
+    /// Which look of the gate is awaited; an older one is out of date.
+    look: u64,
+
+    tell: SyncSender<Msg>,
+    told: Receiver<Msg>,
+    watcher: Option<notify::RecommendedWatcher>,
+    /// Threads that work for this attempt.
+    works: u32,
+    /// Ends the command that such a thread runs.
+    stop_work: Arc<AtomicBool>,
+    /// Requests that take effect with the end.
+    taken: Vec<PathBuf>,
+    log_fault: Option<String>,
+}
+
+impl<'a> Life<'a> {
+    pub(super) fn new(
+        supervision: &'a Supervision<'a>,
+        launch: LaunchFile,
+        before: Option<StatusFile>,
+    ) -> Self {
+        let (run, task) = (supervision.run, supervision.task);
+        let report = Report::begin(run.status(task), before, &launch, now());
+        let heard = Heard::begin(&report.status, launch.start == StartMode::Resume);
+        let marker = Marker::new(&launch.token, &launch.orchestration_id, Some(task));
+        let slot = ports::take(supervision.slots);
+        let env = environment(supervision, &launch, &marker, slot.as_ref());
+        let workshop = Workshop {
+            worktree: launch.worktree.clone(),
+            main_checkout: launch.main_checkout.clone(),
+            rules: Rules {
+                branch: launch.branch.clone(),
+                base: launch.base.clone(),
+                may_end_without_commits: launch.may_end_without_commits,
+                verify: launch.verify.clone(),
+            },
+            env,
+            marker,
+            commands_log: run.commands_log(task),
+            command_timeout: Duration::from_secs(launch.command_timeout_seconds),
+            helpers: Helpers::default(),
+            repo: Arc::default(),
+        };
+        let (tell, told) = mpsc::sync_channel(WAITING_MESSAGES);
+        Self {
+            supervision,
+            ordered_at: std::fs::metadata(run.launch(task))
+                .and_then(|m| m.modified())
+                .ok(),
+            report,
+            workshop,
+            slot,
+            phase: Phase::Setup,
+            agent: None,
+            heard,
+            signs: Liveness::new(now()),
+            times: Timetable::begin(Duration::from_secs(launch.timeout_seconds)),
+            ending: None,
+            candidate: None,
+            rounds: 0,
+            look: 0,
+            tell,
+            told,
+            watcher: None,
+            works: 0,
+            stop_work: Arc::default(),
+            taken: Vec::new(),
+            log_fault: None,
+            launch,
+        }
+    }
+
+    /// Lives until the attempt has ended; returns how, and whether the outcome is written.
+    pub(super) fn live(mut self) -> (AttemptEnd, Result<(), String>) {
+        self.begin();
+        while !self.is_over() {
+            if let Ok(msg) = self.told.recv_timeout(TICK) {
+                self.on(msg);
+            }
+            self.tick();
+        }
+        self.finish()
+    }
+
+    fn begin(&mut self) {
+        self.report.status.status = InstanceStatus::Planning;
+        self.report.status.progress = self.heard.todos.progress();
+        self.report.status.activity = Some("getting ready".into());
+        self.beat();
+        self.report.flush(true);
+        if let Err(e) = watch::watch_signals(self.tell.clone()) {
+            self.note(&format!("signals are not heard: {e}"));
+        }
+        let inbox = self.supervision.run.instance_inbox(self.supervision.task);
+        if std::fs::create_dir_all(&inbox).is_ok() {
+            self.watcher = watch::watch_inbox(&inbox, self.tell.clone());
+        }
+        // A wish to stop that waits already is heard before anything is started.
+        self.look_into_inbox();
+        if self.ending.is_some() {
+            return;
+        }
+        if !self.launch.worktree.is_dir() {
+            let detail = format!("{} is not there", self.launch.worktree.display());
+            self.fail(FailureClass::Worktree, detail);
+            return;
+        }
+        match self.launch.setup.clone() {
+            Some(cmd) if !self.is_set_up(&cmd) => self.set_up(cmd),
+            _ => self.start_agent(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        if self.works > 0 {
+            return false;
+        }
+        match &self.agent {
+            None => self.ending.is_some(),
+            Some(agent) => agent.is_over(),
+        }
+    }
+
+    fn on(&mut self, msg: Msg) {
+        match msg {
+            Msg::Event(event) => self.on_event(event),
+            Msg::TooLong(count) => {
+                self.note(&format!(
+                    "{count} lines of the stream were too long to read"
+                ));
+            }
+            Msg::Stderr(text) => self.on_stderr(&text),
+            Msg::StreamEnd => {
+                if let Some(agent) = &mut self.agent {
+                    agent.stream_over = true;
+                }
+            }
+            // The look at it follows every message.
+            Msg::Exit => {}
+            Msg::LogFault(why) => {
+                self.note(&format!("the stream is no longer kept: {why}"));
+                self.log_fault = Some(why);
+            }
+            Msg::Inbox => self.look_into_inbox(),
+            Msg::Terminate => self.stop(StopHow::Pause),
+            Msg::Setup(report) => {
+                self.works -= 1;
+                self.on_set_up(&report);
+            }
+            Msg::Gate(look, report) => {
+                self.works -= 1;
+                self.on_gate(look, report);
+            }
+            Msg::Measured(changes) => {
+                self.works -= 1;
+                self.on_measured(changes);
+            }
+        }
+    }
+
+    /// Closes the agent's input and waits for its end.
+    fn close(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            agent.close();
+        }
+        self.phase = Phase::Closing(Instant::now());
+    }
+
+    /// Ends the attempt as failed, unless it is decided already how it ends.
+    fn fail(&mut self, class: FailureClass, detail: String) {
+        if self.ending.is_none() {
+            self.note(&detail);
+            self.ending = Some(AttemptEnd::Failed { class, detail });
+        }
+        self.candidate = None;
+        self.close();
+    }
+
+    /// Keeps what went wrong for whoever reads the status.
+    fn note(&mut self, what: &str) {
+        self.report.status.last_error = Some(one_line(what, 1000));
+    }
+}
+
+/// The environment of the instance: inherited, its ports, what the order adds, its marker.
+fn environment(
+    supervision: &Supervision<'_>,
+    launch: &LaunchFile,
+    marker: &Marker,
+    slot: Option<&ports::Slot>,
+) -> Environment {
+    let mut env = supervision.inherited.for_instance();
+    if let Some(slot) = slot {
+        slot.announce(&mut env);
+    }
+    env.set(
+        "COMPOSE_PROJECT_NAME",
+        ports::compose_project(&launch.orchestration_id, &launch.task),
+    );
+    for (name, value) in &launch.env {
+        env.set(name, value);
+    }
+    env.set(MARK_VARIABLE, marker.value());
+    env
+}

@@ -1,0 +1,144 @@
+//! What others want of the instance: stop, a message; and being stuck until one comes.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, UNIX_EPOCH};
+
+use super::{Life, Phase};
+use crate::core::attempt::AttemptEnd;
+use crate::core::event::StopHow;
+use crate::format::claude_stream::{interrupt, one_line};
+use crate::format::instance_request::InstanceRequest;
+use crate::format::status_file::InstanceStatus;
+use crate::store::instance_inbox;
+
+impl Life<'_> {
+    /// Takes the requests that wait.
+    pub(super) fn look_into_inbox(&mut self) {
+        self.times.looked(self.watcher.is_some());
+        let folder = self.supervision.run.instance_inbox(self.supervision.task);
+        for (path, request) in instance_inbox::pending(&folder) {
+            if self.taken.contains(&path) {
+                continue;
+            }
+            match request {
+                Ok(InstanceRequest::Stop { how }) => {
+                    if self.is_stale(&path) {
+                        let _ = std::fs::remove_file(&path);
+                    } else {
+                        self.taken.push(path);
+                        self.stop(how);
+                    }
+                }
+                Ok(InstanceRequest::Message { text }) => {
+                    // Kept for the next attempt when this one cannot take it any more, and
+                    // until there is a session to take it.
+                    let takes = matches!(
+                        self.phase,
+                        Phase::Working | Phase::Gating | Phase::Waiting(_)
+                    );
+                    if takes && self.agent_listens() {
+                        self.forward(&text);
+                        let _ = std::fs::remove_file(&path);
+                    }
+                }
+                Ok(InstanceRequest::Stuck { reason, options }) => {
+                    self.is_stuck(reason, options);
+                    let _ = std::fs::remove_file(&path);
+                }
+                Err(why) => self.note(&format!("a request means nothing: {why}")),
+            }
+        }
+    }
+
+    /// Whether a wish to stop is from before the order for this attempt.
+    fn is_stale(&self, path: &Path) -> bool {
+        let ordered = self
+            .ordered_at
+            .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+            .and_then(|since| i64::try_from(since.as_millis()).ok());
+        match (ordered, instance_inbox::posted_at(path)) {
+            (Some(ordered), Some(posted)) => posted.0 < ordered,
+            _ => false,
+        }
+    }
+
+    /// Passes a message on; to a stuck instance it is the answer.
+    fn forward(&mut self, text: &str) {
+        if let Phase::Waiting(since) = self.phase {
+            // Waiting for a person does not use up the task's time.
+            self.times.add(since.elapsed());
+        }
+        self.turn_began();
+        self.phase = Phase::Working;
+        self.report.status.status = InstanceStatus::Working;
+        self.report.status.stuck_reason = None;
+        self.report.status.options.clear();
+        self.report.status.forwarded_message = Some(text.to_owned());
+        self.say(text);
+        self.report.flush(true);
+    }
+
+    /// Ends the attempt before its time.
+    pub(super) fn stop(&mut self, how: StopHow) {
+        match how {
+            StopHow::Cancel => {
+                self.ending = Some(AttemptEnd::Cancelled);
+                self.candidate = None;
+                self.stop_work.store(true, Ordering::Relaxed);
+                self.close();
+                self.end_tree();
+            }
+            // Done is done: a pause that comes this late changes nothing.
+            StopHow::Pause if self.ending.is_some() || self.candidate.is_some() => {}
+            StopHow::Pause => {
+                self.ending = Some(AttemptEnd::Paused);
+                self.stop_work.store(true, Ordering::Relaxed);
+                if self.phase == Phase::Working && self.agent_listens() {
+                    self.phase = Phase::Stopping(Instant::now());
+                    self.report.status.activity = Some("pausing".into());
+                    self.send(interrupt("pause"));
+                } else {
+                    self.close();
+                }
+            }
+        }
+    }
+
+    /// The instance needs an answer.
+    pub(super) fn is_stuck(&mut self, reason: String, options: Vec<String>) {
+        self.report.status.status = InstanceStatus::Stuck;
+        self.report.status.stuck_reason = Some(reason);
+        self.report.status.options = options;
+        self.report.flush(true);
+    }
+}
+
+/// A last text in which a line begins with `STUCK:`: the reason, and the options in the list
+/// behind it.
+pub(super) fn says_stuck(text: &str) -> Option<(String, Vec<String>)> {
+    let mut lines = text.lines().map(str::trim);
+    let reason = lines.find_map(|line| line.strip_prefix("STUCK:"))?;
+    let options = lines
+        .filter_map(|line| line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")))
+        .map(|option| one_line(option, 300))
+        .collect();
+    Some((one_line(reason, 1000), options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_instance_says_why_and_what_it_considered() {
+        assert_eq!(says_stuck("All done. Not STUCK: at all"), None);
+        assert_eq!(
+            says_stuck("I tried.\nSTUCK: no key for the service\n- ask for one\n* use a fake"),
+            Some((
+                "no key for the service".into(),
+                vec!["ask for one".into(), "use a fake".into()]
+            ))
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! What follows from the events of the agent's stream.
+
+use std::time::Instant;
+
+use super::requests::says_stuck;
+use super::{Life, Phase};
+use crate::format::claude_stream::{
+    ApiRetry, Assistant, Event, TurnResult, User, one_line, tool_subject,
+};
+use crate::format::status_file::{InstanceStatus, StatusFile};
+use crate::supervise::classify;
+use crate::supervise::costs::Costs;
+use crate::supervise::progress::Todos;
+use crate::supervise::report::now;
+
+/// How much of the standard error is kept, bytes.
+const STDERR_TAIL: usize = 4000;
+/// How many denied calls are named.
+const NAMED_DENIALS: usize = 5;
+
+/// What the agent's output told so far.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Whether the session exists.
+    pub(super) session_seen: bool,
+    pub(super) todos: Todos,
+    pub(super) costs: Costs,
+    /// The end of the last turn.
+    pub(super) last_result: Option<TurnResult>,
+    /// Calls that were denied, the first few of them.
+    pub(super) denials: Vec<String>,
+    /// The end of the standard error.
+    pub(super) stderr_tail: String,
+}
+
+impl Heard {
+    /// Before the first word of an attempt; `before` is where earlier ones left the task.
+    pub(super) fn begin(before: &StatusFile, resumed: bool) -> Self {
+        Self {
+            session_seen: resumed,
+            todos: if resumed {
+                Todos::resumed(&before.progress.items)
+            } else {
+                Todos::default()
+            },
+            costs: Costs::after(before.cost_usd, before.tokens),
+            ..Self::default()
+        }
+    }
+
+    fn denied(&mut self, calls: &[String]) {
+        for call in calls {
+            if !self.denials.contains(call) && self.denials.len() < NAMED_DENIALS {
+                self.denials.push(call.clone());
+            }
+        }
+    }
+
+    fn complained(&mut self, text: &str) {
+        self.stderr_tail.push_str(text);
+        if self.stderr_tail.len() > STDERR_TAIL {
+            let mut cut = self.stderr_tail.len() - STDERR_TAIL;
+            while !self.stderr_tail.is_char_boundary(cut) {
+                cut += 1;
+            }
+            self.stderr_tail.drain(..cut);
+        }
+    }
+}
+
+impl Life<'_> {
+    pub(super) fn on_event(&mut self, event: Event) {
+        self.signs.event(now());
+        self.times.something_happened();
+        if let Phase::Closing(since) = &mut self.phase
+            && self.candidate.is_some()
+        {
+            *since = Instant::now();
+        }
+        match event {
+            Event::Init { session, .. } => {
+                self.heard.session_seen = true;
+                let seen = self.report.status.session_id.replace(session);
+                self.turn_began();
+                if seen != self.report.status.session_id {
+                    // At once: should this process be killed, the next one resumes the session
+                    // only when it knows that there is one.
+                    self.report.flush(true);
+                }
+            }
+            Event::Assistant(said) => self.on_assistant(&said),
+            Event::User(user) => self.on_user(&user),
+            Event::Result(result) => self.on_result(*result),
+            Event::ApiRetry(retry) => self.on_retry(&retry),
+            Event::PermissionDenied { tool, reason } => {
+                self.note(&format!("denied: {tool}: {}", one_line(&reason, 200)));
+            }
+            Event::ControlResponse { .. } | Event::Other(_) => {}
+        }
+    }
+
+    /// A turn that begins by itself (a message that was queued, the end of a background
+    /// command) makes a look of the gate out of date.
+    pub(super) fn turn_began(&mut self) {
+        if self.phase == Phase::Gating {
+            self.abandon_gate();
+            self.phase = Phase::Working;
+        }
+    }
+
+    fn on_assistant(&mut self, said: &Assistant) {
+        if !said.from_subagent {
+            self.turn_began();
+        }
+        self.heard.costs.said(said);
+        for call in &said.tool_uses {
+            if !said.from_subagent {
+                self.heard.todos.called(call);
+            }
+            let subject = tool_subject(&call.input);
+            self.report.status.activity = Some(if subject.is_empty() {
+                call.name.clone()
+            } else {
+                format!("{}: {subject}", call.name)
+            });
+        }
+        let text = one_line(&said.text, 160);
+        if said.tool_uses.is_empty() && !text.is_empty() {
+            self.report.status.activity = Some(text);
+        }
+        self.report.status.tokens = self.heard.costs.task_tokens();
+    }
+
+    fn on_user(&mut self, user: &User) {
+        for result in &user.results {
+            if self.heard.todos.answered(result) {
+                self.report.status.progress = self.heard.todos.progress();
+            }
+        }
+    }
+
+    fn on_retry(&mut self, retry: &ApiRetry) {
+        let status = retry.status.map_or(String::new(), |s| format!(" {s}"));
+        let text = format!(
+            "the provider answers{status} {}: try {} of {}",
+            one_line(&retry.error, 80),
+            retry.attempt,
+            retry.max_retries
+        );
+        self.report.status.activity = Some(text.clone());
+        self.note(&text);
+    }
+
+    fn on_result(&mut self, result: TurnResult) {
+        self.heard.costs.turn_ended(&result);
+        self.report.status.cost_usd = self.heard.costs.task_usd();
+        self.report.status.tokens = self.heard.costs.task_tokens();
+        self.heard.denied(&result.permission_denials);
+        if !result.permission_denials.is_empty() {
+            self.note(&format!("denied: {}", self.heard.denials.join("; ")));
+        }
+        let well = classify::ended_well(&result);
+        let more = result.queued_turns > 0;
+        self.heard.last_result = Some(result);
+        match self.phase {
+            Phase::Stopping(_) => self.close(),
+            Phase::Working | Phase::Gating if !well => {
+                if let Some(result) = &self.heard.last_result {
+                    let (class, detail) = classify::of_result(result);
+                    self.fail(class, detail);
+                }
+            }
+            Phase::Working if more => {}
+            Phase::Working => self.turn_ended_well(),
+            Phase::Setup | Phase::Gating | Phase::Waiting(_) | Phase::Closing(_) => {}
+        }
+    }
+
+    fn turn_ended_well(&mut self) {
+        let text = self.heard.last_result.as_ref().map(|r| r.text.clone());
+        if let Some((reason, options)) = text.as_deref().and_then(says_stuck) {
+            self.is_stuck(reason, options);
+        }
+        if self.report.status.status == InstanceStatus::Stuck {
+            self.phase = Phase::Waiting(Instant::now());
+        } else {
+            self.start_gate();
+        }
+    }
+
+    pub(super) fn on_stderr(&mut self, text: &str) {
+        // Kept for people as well, where this process would complain.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+        self.heard.complained(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_the_complaints_and_the_first_denials_are_kept() {
+        let mut heard = Heard::default();
+        heard.complained(&"é".repeat(STDERR_TAIL));
+        heard.complained("the end");
+        assert!(heard.stderr_tail.len() <= STDERR_TAIL);
+        assert!(heard.stderr_tail.ends_with("éthe end"));
+        heard.denied(&["a".into(), "a".into(), "b".into()]);
+        assert_eq!(heard.denials, ["a", "b"]);
+        heard.denied(&["c", "d", "e", "f"].map(String::from));
+        assert_eq!(heard.denials.len(), NAMED_DENIALS);
+    }
+}
