@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use orchestra::store::lock;
 use serde_json::{Value, json};
 
-use orchestra::store::lock;
-
 use super::harness::{Room, wait_for};
 
 const START: &str = env!("CARGO_BIN_EXE_orchestration-start");
