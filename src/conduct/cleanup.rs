@@ -1,17 +1,22 @@
 //! Tidying up: worktrees, branches and claims of a run, never work that is nowhere else.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::agent::tree;
 use crate::core::id::{BranchName, Oid, TaskName};
 use crate::core::record::Place;
-use crate::core::state::{State, TaskState};
-use crate::git::{BackupKind, GitError, WorktreeInfo};
-use crate::integrate::{integration_branch, scratch_worktree};
-use crate::store::{claims, lock};
+use crate::core::state::{Phase, State, TaskState};
+use crate::git::{BackupKind, GitError, Repo, WorktreeInfo};
+use crate::integrate::{integration_branch, is_checked_out, scratch_worktree};
+use crate::store::claims;
+use crate::store::lock::{self, Lock};
 
 use super::context::Context;
+
+/// Whoever only looks whether a lock is held holds it for an instant.
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Which tasks are tidied up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -64,22 +69,19 @@ pub fn cleanup(
         let done = matches!(entry.state, TaskState::Done { .. });
         let wanted = match which {
             Which::Success => done,
-            Which::Failed => !done,
+            // A task that goes on after a pause still needs what it did.
+            Which::Failed => !done && entry.state.is_settled(),
             Which::All => true,
         };
         if wanted {
-            let found = one(
-                context,
-                &worktrees,
-                state.name(ix),
-                place,
-                which,
-                dry_run,
-            )?;
+            let found = one(context, &worktrees, state.name(ix), place, which, dry_run)?;
             items.extend(found);
         }
     }
-    items.extend(scratch(context, dry_run)?);
+    // Results that are being merged are proved in the scratch worktree.
+    if !matches!(state.phase(), Phase::Integrating(_)) {
+        items.extend(scratch(context, dry_run)?);
+    }
     if !dry_run {
         // Succeeds only when nothing of anybody is left in it.
         let _ = fs::remove_dir(&context.settings.worktree_dir);
@@ -115,7 +117,14 @@ fn one(
         (Some(tip), Some(base)) => repo.is_ancestor(tip, &base)?,
         _ => false,
     };
-    item.kept = if lock::is_held(&context.run.lock(task)) {
+    // Held until all is gone, so that no instance begins meanwhile.
+    let lock_path = context.run.lock(task);
+    let lock = if dry_run {
+        None
+    } else {
+        Lock::take_within(&lock_path, LOCK_PATIENCE).ok().flatten()
+    };
+    item.kept = if lock.is_none() && (!dry_run || lock::is_held(&lock_path)) {
         Some("its instance is running".into())
     } else if which == Which::Success && tip.is_some() && !delivered {
         Some(format!(
@@ -132,7 +141,10 @@ fn one(
     {
         Some("its branch is checked out elsewhere".into())
     } else {
-        None
+        match own {
+            Some(own) if own.path.is_dir() => repository_inside(repo, &own.path)?,
+            _ => None,
+        }
     };
     if item.kept.is_some() || dry_run {
         return Ok(Some(item));
@@ -164,6 +176,15 @@ fn one(
     Ok(Some(item))
 }
 
+/// Of a repository inside a worktree a backup holds the id of its commit, and nothing else.
+fn repository_inside(repo: &Repo, worktree: &Path) -> Result<Option<String>, GitError> {
+    let status = repo.status(worktree)?;
+    let nested = status.untracked.iter().find(|path| path.ends_with('/'));
+    Ok(nested.or(status.submodules.first()).map(|path| {
+        format!("{path} in it is a repository whose work no backup holds: move it away first")
+    }))
+}
+
 /// A branch that moved after its backup was made stays.
 fn delete_branch(
     context: &Context,
@@ -181,12 +202,7 @@ fn delete_branch(
 }
 
 fn release(context: &Context, place: &Place) {
-    let name = place
-        .branch
-        .as_str()
-        .strip_prefix("task/")
-        .and_then(|name| TaskName::parse(name).ok());
-    if let Some(name) = name {
+    if let Some(name) = place.claimed_name() {
         // A claim that cannot be removed only makes the next task of the name take another.
         let _ = claims::release(&context.layout, context.run.id(), &name);
     }
@@ -208,7 +224,12 @@ fn scratch(context: &Context, dry_run: bool) -> Result<Option<Item>, GitError> {
         _ => false,
     };
     // What is merged and not delivered waits for a person.
-    let branch = branch.filter(|_| delivered);
+    let mut branch = branch.filter(|_| delivered);
+    if let Some(there) = &branch
+        && is_checked_out(repo, there)?
+    {
+        branch = None;
+    }
     if !known && branch.is_none() {
         return Ok(None);
     }
@@ -232,7 +253,7 @@ fn scratch(context: &Context, dry_run: bool) -> Result<Option<Item>, GitError> {
 }
 
 /// Bytes below a folder, links not followed.
-fn size(folder: &std::path::Path) -> u64 {
+fn size(folder: &Path) -> u64 {
     let mut todo = vec![folder.to_owned()];
     let mut bytes = 0;
     while let Some(folder) = todo.pop() {

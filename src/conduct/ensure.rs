@@ -154,3 +154,39 @@ pub fn ask(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::record::{MergeMode, Verdict};
+    use crate::core::time::Timestamp;
+
+    #[test]
+    fn a_pause_leaves_nobody_to_end_what_is_being_merged_unless_somebody_does() {
+        let pause = Record::PauseRequested { task: None };
+        let merging = Record::IntegrationStarted {
+            mode: MergeMode::Automatic,
+        };
+        let finished = Record::Finished {
+            verdict: Verdict::Success,
+        };
+        for (records, rests) in [
+            (vec![Record::Begun, pause.clone()], true),
+            (vec![Record::Begun, pause.clone(), merging.clone()], false),
+            (vec![Record::Begun, merging, pause.clone()], false),
+            (vec![Record::Begun, pause.clone(), finished.clone()], false),
+            (vec![pause, finished, Record::Closed], true),
+        ] {
+            let lines: Vec<journal::Line> = records
+                .into_iter()
+                .map(|entry| journal::Line {
+                    v: 1,
+                    seq: 1,
+                    at: Timestamp(0),
+                    entry,
+                })
+                .collect();
+            assert_eq!(is_at_rest(&lines), rests, "{lines:?}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::format::launch_file::LaunchFile;
 use crate::format::outcome_file::OutcomeFile;
 use crate::format::status_file::StatusFile;
 use crate::store::atomic::{self, Durability};
-use crate::store::lock;
+use crate::store::{claims, lock};
 
 use super::context::Context;
 use super::prepare::StartError;
@@ -91,6 +91,7 @@ pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartEr
         // It ran, is gone, and left no outcome: it was killed.
         return Ok(Launch::Over(lost(context, task)));
     }
+    hold_names(context, task, &order.place)?;
     let settings = make_ready(context, order.ix, &order.place)?;
     let rights = rights(context, context.plan.task(order.ix));
     let file = launch_file(context, order, settings, rights);
@@ -132,6 +133,20 @@ pub(super) fn watch(context: &Context, task: &TaskName, attempt: u32) -> Result<
     Ok(over(context, task, attempt)?.unwrap_or_else(|| lost(context, task)))
 }
 
+/// A task that was tidied up gave its names back; another run may have them by now.
+fn hold_names(context: &Context, task: &TaskName, place: &Place) -> Result<(), StartError> {
+    let Some(name) = place.claimed_name() else {
+        return Ok(());
+    };
+    match claims::renew(&context.layout, context.run.id(), task, &name)? {
+        None => Ok(()),
+        Some(holder) => Err(StartError::Taken {
+            branch: place.branch.clone(),
+            by: holder.orchestration_id,
+        }),
+    }
+}
+
 fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartError> {
     let run = &context.run;
     let args: [OsString; 7] = [
@@ -154,15 +169,27 @@ fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartE
     .map_err(|e| StartError::Other(e.to_string()))?;
     let readiness = started.readiness.clone();
     started.reap_in_background();
+    let held = lock::is_held(&run.lock(task));
+    what_was_said(readiness, held).map_err(|why| {
+        StartError::Other(match why {
+            Some(why) => format!("the supervisor of {task} refused: {why}"),
+            None => format!(
+                "the supervisor of {task} ended before it began; see {}",
+                run.supervisor_stderr(task).display()
+            ),
+        })
+    })
+}
+
+/// Whether the attempt runs, by what its supervisor said and whether its lock is held.
+fn what_was_said(readiness: Readiness, held: bool) -> Result<Launch, Option<String>> {
     match readiness {
         Readiness::Ready | Readiness::Late => Ok(Launch::Running),
-        Readiness::Refused(why) => Err(StartError::Other(format!(
-            "the supervisor of {task} refused: {why}"
-        ))),
-        Readiness::Silent => Err(StartError::Other(format!(
-            "the supervisor of {task} ended before it began; see {}",
-            run.supervisor_stderr(task).display()
-        ))),
+        // One that a conductor started just before it was killed took the lock meanwhile; the
+        // order that it found is the same.
+        Readiness::Refused(_) if held => Ok(Launch::Running),
+        Readiness::Refused(why) => Err(Some(why)),
+        Readiness::Silent => Err(None),
     }
 }
 
@@ -351,4 +378,22 @@ fn changed_files(context: &Context, done: &crate::integrate::MergeTask) -> Vec<S
         .unwrap_or_default();
     files.truncate(NAMED_FILES);
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_another_conductor_started_is_watched_rather_than_given_up() {
+        let refused = Readiness::Refused("another supervisor works on a".into());
+        assert_eq!(
+            what_was_said(refused.clone(), true),
+            Ok(Launch::Running),
+            "the one that works has the same order"
+        );
+        assert!(matches!(what_was_said(refused, false), Err(Some(_))));
+        assert_eq!(what_was_said(Readiness::Silent, false), Err(None));
+        assert_eq!(what_was_said(Readiness::Ready, true), Ok(Launch::Running));
+    }
 }

@@ -194,15 +194,14 @@ impl Conductor {
         while !self.is_over() {
             match self.signals.recv_timeout(self.patience()) {
                 Ok(Signal::Event(event)) => self.take(&event)?,
-                Ok(Signal::Inbox) => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.wake.is_some_and(|at| now() >= at) {
-                        self.wake = None;
-                        self.take(&Event::Tick)?;
-                    }
-                }
+                Ok(Signal::Inbox) | Err(RecvTimeoutError::Timeout) => {}
                 // The watcher and the workshop hold senders, so this cannot come.
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // However much is heard meanwhile.
+            if self.wake.is_some_and(|at| self.state.is_due(at, now())) {
+                self.wake = None;
+                self.take(&Event::Tick)?;
             }
             self.read_inbox()?;
         }
@@ -276,7 +275,7 @@ impl Conductor {
 fn watch(folder: &Path, tell: Sender<Signal>) -> Option<notify::RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Looking into the folder is an event as well; it must not cause the next look.
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        if !event.is_ok_and(|event| event.kind.is_access()) {
             let _ = tell.send(Signal::Inbox);
         }
     })

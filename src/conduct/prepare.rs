@@ -1,7 +1,7 @@
 //! Claiming a place for a task: its base commit, its branch name, its folder.
 
 use crate::core::attempt::FailureClass;
-use crate::core::id::{BranchName, TaskName};
+use crate::core::id::{BranchName, OrchestrationId, TaskName};
 use crate::core::record::Place;
 use crate::git::GitError;
 use crate::integrate::{MergeTask, base_for};
@@ -28,6 +28,14 @@ pub enum StartError {
         path: String,
         source: std::io::Error,
     },
+    #[error(
+        "{branch} was tidied up and belongs to the orchestration {by} now: give the task to a \
+         new run, or tidy {by} up when it has ended and try again"
+    )]
+    Taken {
+        branch: BranchName,
+        by: OrchestrationId,
+    },
     #[error("{0}")]
     Other(String),
 }
@@ -39,6 +47,8 @@ impl StartError {
         match self {
             Self::DependencyConflict { .. } => FailureClass::DependencyConflict,
             Self::Git(_) | Self::Store(_) | Self::Io { .. } => FailureClass::Worktree,
+            // Another attempt would find the same.
+            Self::Taken { .. } => FailureClass::Setup,
             Self::Other(_) => FailureClass::Other,
         }
     }

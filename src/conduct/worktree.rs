@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::core::id::{Oid, TaskName};
+use crate::core::id::{BranchName, Oid, TaskName};
 use crate::core::record::Place;
 use crate::format::SCHEMA_VERSION;
 use crate::git::{BackupKind, GitError, Repo, WorktreeSpec};
@@ -14,6 +15,9 @@ use crate::store::atomic::{self, Durability};
 use crate::store::layout::RunDir;
 
 use super::prepare::StartError;
+
+/// From this age on a lock on a task's branch is taken for left behind.
+const LEFT_LOCK_AGE: Duration = Duration::from_secs(4);
 
 /// The client's own settings file in a worktree.
 const LOCAL_SETTINGS: &str = ".claude/settings.local.json";
@@ -68,23 +72,12 @@ pub fn make_ready(
     {
         return Ok(file.settings);
     }
-    clear_unfinished(repo, run, task, place)?;
-    let tip = repo.branch_tip(&place.branch)?;
-    if let Some(folder) = place.worktree.parent() {
-        fs::create_dir_all(folder).map_err(|source| StartError::Io {
-            action: "create",
-            path: folder.display().to_string(),
-            source,
-        })?;
-    }
-    if tip.is_some() {
-        repo.worktree_attach(&place.worktree, &place.branch)?;
-    } else {
-        repo.worktree_add(&WorktreeSpec {
-            path: place.worktree.clone(),
-            branch: Some(place.branch.clone()),
-            at: place.base.clone(),
-        })?;
+    let made = make(repo, run, task, place);
+    match made {
+        Err(StartError::Git(_)) if clear_left_lock(repo, &place.branch) => {
+            make(repo, run, task, place)?;
+        }
+        other => other?,
     }
     if repo.has_submodules(&place.base)? {
         // Best effort: what could not be filled without the network stays empty, as it would
@@ -93,6 +86,7 @@ pub fn make_ready(
     }
     repo.copy_included(&place.worktree)?;
     // What the index of the new worktree holds is what its commit holds.
+    let tip = repo.branch_tip(&place.branch)?;
     let commit = tip.as_ref().unwrap_or(&place.base);
     let tracked = repo.read_file(commit, LOCAL_SETTINGS)?.is_some();
     let settings = write_settings(run, task, &place.worktree, tracked, rights)?;
@@ -108,6 +102,53 @@ pub fn make_ready(
         Durability::Durable,
     )?;
     Ok(settings)
+}
+
+/// The worktree and its branch, after what an interrupted making left is cleared.
+fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<(), StartError> {
+    clear_unfinished(repo, run, task, place)?;
+    let branch_exists = repo.branch_tip(&place.branch)?.is_some();
+    if let Some(folder) = place.worktree.parent() {
+        fs::create_dir_all(folder).map_err(|source| StartError::Io {
+            action: "create",
+            path: folder.display().to_string(),
+            source,
+        })?;
+    }
+    if branch_exists {
+        repo.worktree_attach(&place.worktree, &place.branch)?;
+    } else {
+        repo.worktree_add(&WorktreeSpec {
+            path: place.worktree.clone(),
+            branch: Some(place.branch.clone()),
+            at: place.base.clone(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Waits for the lock on the task's own branch to go, and removes it when a git that was killed
+/// left it; false when there is none, or it stays. Git holds such a lock for milliseconds, and
+/// this branch is claimed by this run: one that is older has nobody who will ever remove it.
+fn clear_left_lock(repo: &Repo, branch: &BranchName) -> bool {
+    let lock = repo
+        .common_dir()
+        .join(format!("{}.lock", branch.full_ref()));
+    if lock.symlink_metadata().is_err() {
+        return false;
+    }
+    let deadline = Instant::now() + LEFT_LOCK_AGE;
+    while Instant::now() < deadline {
+        let Ok(about) = lock.symlink_metadata() else {
+            return true;
+        };
+        let age = about.modified().ok().and_then(|at| at.elapsed().ok());
+        if age.is_some_and(|age| age >= LEFT_LOCK_AGE) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    fs::remove_file(&lock).is_ok()
 }
 
 /// Takes away what an interrupted making left: a worktree without work, a branch that is
@@ -206,8 +247,12 @@ fn write_settings(
         });
     }
     let own = worktree.join(LOCAL_SETTINGS);
-    // A settings file that the repository tracks is part of the work and stays as it is.
-    let (path, hand_over) = if tracked || own.exists() {
+    // A settings file that the repository tracks is part of the work and stays as it is; a
+    // linked folder is somewhere else, and not ours to write in.
+    let linked = own
+        .parent()
+        .is_some_and(|folder| folder.symlink_metadata().is_ok_and(|m| m.is_symlink()));
+    let (path, hand_over) = if linked || tracked || own.exists() {
         let path = run.instance_settings(task);
         (path.clone(), Some(path))
     } else {

@@ -24,6 +24,15 @@ pub struct Place {
     pub base: Oid,
 }
 
+impl Place {
+    /// The name that was claimed for it: that of the task, or one that is like it.
+    #[must_use]
+    pub fn claimed_name(&self) -> Option<TaskName> {
+        let name = self.branch.as_str().strip_prefix("task/")?;
+        TaskName::parse(name).ok()
+    }
+}
+
 /// How far integration may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -410,6 +410,72 @@ fn a_task_that_is_cancelled_before_its_supervisor_lives_is_cancelled_all_the_sam
 }
 
 #[test]
+fn an_integration_that_was_to_stop_is_stopped_by_the_next_conductor_as_well() {
+    let mut world = World::new(facts(&[vec![]], &[vec![]]), policy(1), |_, _| {
+        (Fate::Complete, 10)
+    });
+    while !matches!(world.state.phase(), Phase::Integrating(_)) {
+        assert!(world.turn());
+    }
+    let ask = |state: &mut State, id: &str, request| {
+        let id = id.to_owned();
+        step(state, &Event::Asked { id, request }, Timestamp(5_000))
+    };
+    let cancel = Request::Cancel { task: None };
+    let out = ask(&mut world.state, "x", cancel.clone());
+    assert_eq!(out.effects, [Effect::StopIntegration]);
+    let out = step(&mut world.state, &Event::Adopted, Timestamp(5_001));
+    assert!(matches!(
+        out.effects[..],
+        [Effect::Integrate { .. }, Effect::StopIntegration]
+    ));
+    let stopped = IntegrationEnd::Failed {
+        detail: "stopped".into(),
+    };
+    step(
+        &mut world.state,
+        &Event::Integrated(stopped),
+        Timestamp(5_002),
+    );
+    assert!(matches!(
+        world.state.phase(),
+        Phase::Finished {
+            verdict: Verdict::Cancelled,
+            ..
+        }
+    ));
+    // Merging that is asked for afterwards goes on after a crash, and can be stopped too.
+    let mode = MergeMode::Automatic;
+    ask(&mut world.state, "y", Request::Merge { mode });
+    let out = step(&mut world.state, &Event::Adopted, Timestamp(5_003));
+    assert!(matches!(out.effects[..], [Effect::Integrate { .. }]));
+    let out = ask(&mut world.state, "z", cancel);
+    assert_eq!(out.effects, [Effect::StopIntegration]);
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_make_a_pause_longer() {
+    let policy = policy(1);
+    let mut state = State::new(facts(&[vec![]], &[vec![]]), policy);
+    let far = Timestamp(1_000_000_000);
+    step(&mut state, &Event::Adopted, far);
+    let failed = Event::NotStarted {
+        task: ix(0),
+        class: FailureClass::Overload,
+        detail: "x".into(),
+    };
+    let out = step(&mut state, &failed, far);
+    assert!(out.effects.iter().any(|e| matches!(e, Effect::WakeAt(_))));
+    let out = step(&mut state, &Event::Tick, Timestamp(1_000));
+    assert!(
+        out.effects
+            .iter()
+            .any(|e| matches!(e, Effect::Prepare { .. })),
+        "{out:?}"
+    );
+}
+
+#[test]
 fn retry_after_the_end_revives_what_was_lost_and_delivers_again() {
     let needs = [vec![], vec![0]];
     let mut world = World::new(

@@ -417,13 +417,20 @@ impl State {
     /// Moves the tasks whose pause is over to the ready queue; returns when the next one is.
     pub(super) fn wake_delayed(&mut self, now: Timestamp) -> Option<Timestamp> {
         while let Some((at, ix)) = self.delayed.first().copied() {
-            if at > now {
+            if !self.is_due(at, now) {
                 return Some(at);
             }
             self.delayed.pop_first();
             self.ready.insert(self.rank(ix));
         }
         None
+    }
+
+    /// Whether a pause that ends at `at` is over. No pause is longer than the longest: when
+    /// there seems to be more of it left, the clock went back.
+    #[must_use]
+    pub fn is_due(&self, at: Timestamp, now: Timestamp) -> bool {
+        at <= now || at.since(now) > self.policy.retry.max_delay
     }
 
     /// The tasks whose ended attempt awaits a decision.
@@ -528,7 +535,11 @@ impl State {
                 }
             }
             Record::WorkersChanged { workers } => self.workers = (*workers).max(1),
-            Record::IntegrationStarted { mode } => self.phase = Phase::Integrating(*mode),
+            Record::IntegrationStarted { mode } => {
+                self.phase = Phase::Integrating(*mode);
+                // A run that is ending is not integrated, unless it is asked for afterwards.
+                self.cancelling = false;
+            }
             Record::IntegrationEnded { result } => {
                 self.integration = Some(result.clone());
                 self.phase = Phase::Running;

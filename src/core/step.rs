@@ -115,7 +115,12 @@ impl Stepper<'_> {
         }
         match self.state.phase {
             Phase::Running => {}
-            Phase::Integrating(mode) => self.effect_integrate(mode),
+            Phase::Integrating(mode) => {
+                self.effect_integrate(mode);
+                if self.state.cancelling {
+                    self.effect(Effect::StopIntegration);
+                }
+            }
             Phase::Finished { verdict, closed } => {
                 if !closed {
                     self.effect(Effect::Close { verdict });

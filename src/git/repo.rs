@@ -308,9 +308,7 @@ impl Places {
 
     /// The top folder when this is in the main checkout.
     fn main_top(&self) -> Option<PathBuf> {
-        self.top
-            .clone()
-            .filter(|_| self.git_dir == self.common_dir)
+        self.top.clone().filter(|_| self.git_dir == self.common_dir)
     }
 }
 

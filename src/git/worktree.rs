@@ -326,13 +326,15 @@ impl Repo {
             .ok_or_else(|| GitError::NotAWorktree {
                 path: worktree.to_owned(),
             })?;
-        if let Some(reason) = known.locked {
+        // Git locks a worktree while it makes it: this one's making was cut off.
+        let unborn = force && known.locked.as_deref() == Some("initializing");
+        if let Some(reason) = known.locked.filter(|_| !unborn) {
             return Err(GitError::WorktreeLocked {
                 path: known.path,
                 reason,
             });
         }
-        let output = remove_call(self, &known.path, force)?;
+        let output = remove_call(self, &known.path, u8::from(force) + u8::from(unborn))?;
         if output.success() {
             return Ok(());
         }
@@ -350,7 +352,7 @@ impl Repo {
             if !self.status(&known.path)?.is_clean() {
                 return Err(GitError::WorktreeDirty { path: known.path });
             }
-            let forced = remove_call(self, &known.path, true)?;
+            let forced = remove_call(self, &known.path, 1)?;
             if forced.success() {
                 return Ok(());
             }
@@ -387,11 +389,12 @@ fn workers_for(checkouts: usize) -> usize {
 fn remove_call(
     repo: &Repo,
     worktree: &Path,
-    force: bool,
+    forces: u8,
 ) -> Result<super::command::Output, GitError> {
     // Not from the root: for a bare repository that is itself a worktree.
     let mut git = Git::at(repo.common_dir()).args(["worktree", "remove"]);
-    if force {
+    // The second one is for locks.
+    for _ in 0..forces {
         git = git.arg("--force");
     }
     git.arg("--").arg(worktree).output()

@@ -104,9 +104,6 @@ impl Job {
             &tree::EndPlan::default(),
         );
         for _ in 0..MAX_ROUNDS {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(stopped());
-            }
             let Some(tip) = self.repo.branch_tip(&self.base_branch)? else {
                 return Ok(IntegrationEnd::Failed {
                     detail: format!(
@@ -158,10 +155,17 @@ impl Job {
                 verified: self.verify.is_some(),
             }));
         }
+        // Not before: what is delivered already cannot be stopped.
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Some(stopped()));
+        }
         let branch = self.keep(&merged)?;
         tell(&format!("merged {} tasks in memory", self.tasks.len()));
         if let Some(red) = self.prove(&merged, stop, tell)? {
             return Ok(Some(red));
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Some(stopped()));
         }
         let verified = self.verify.is_some();
         match (self.mode, branch) {
@@ -171,7 +175,11 @@ impl Job {
                 verified,
             })),
             (MergeMode::Review, None) => Ok(Some(IntegrationEnd::Failed {
-                detail: "no branch for the review could be made".into(),
+                detail: format!(
+                    "the branch orchestra/{} for the review could not be moved: is it checked \
+                     out? Check out something else, then `orchestra merge review`",
+                    self.id
+                ),
             })),
             (MergeMode::Automatic, branch) => self.deliver(tip, merged, verified, branch, tell),
         }
@@ -184,17 +192,30 @@ impl Job {
             return Ok(None);
         };
         let before = self.repo.branch_tip(&branch)?;
-        let expected = before.as_ref().map_or(Expected::Absent, Expected::At);
-        match self.repo.update_ref(&branch.full_ref(), merged, expected) {
-            Ok(()) => Ok(Some(branch)),
-            Err(_) => {
-                if let Ok(name) = TaskName::parse("integration") {
-                    self.repo
-                        .backup(&self.id, &name, BackupKind::Merge, merged)?;
-                }
-                Ok(None)
-            }
+        if let Some(before) = &before
+            && !self.repo.is_ancestor(before, merged)?
+        {
+            // What was put there for a review, and perhaps what a person added to it.
+            self.backup(before)?;
         }
+        let expected = before.as_ref().map_or(Expected::Absent, Expected::At);
+        let moved = !is_checked_out(&self.repo, &branch)?
+            && self
+                .repo
+                .update_ref(&branch.full_ref(), merged, expected)
+                .is_ok();
+        if !moved {
+            self.backup(merged)?;
+        }
+        Ok(moved.then_some(branch))
+    }
+
+    fn backup(&self, commit: &Oid) -> Result<(), GitError> {
+        if let Ok(name) = TaskName::parse("integration") {
+            self.repo
+                .backup(&self.id, &name, BackupKind::Merge, commit)?;
+        }
+        Ok(())
     }
 
     /// Runs the verify command on exactly the merged commit; how it ended when not green.
@@ -249,7 +270,7 @@ impl Job {
             .any(|w| same_place(&w.path, &self.scratch));
         if known && self.scratch.is_dir() {
             match self.repo.checkout_detached(&self.scratch, merged) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.fill_submodules(merged),
                 // Half-made by a process that was killed: it holds nobody's work.
                 Err(_) => self.repo.worktree_remove(&self.scratch, true)?,
             }
@@ -261,7 +282,16 @@ impl Job {
             branch: None,
             at: merged.clone(),
         })?;
+        self.fill_submodules(merged)?;
         self.repo.copy_included(&self.scratch)?;
+        Ok(())
+    }
+
+    /// As in the tasks' worktrees: as far as it goes without the network.
+    fn fill_submodules(&self, merged: &Oid) -> Result<(), GitError> {
+        if self.repo.has_submodules(merged)? {
+            self.repo.init_submodules(&self.scratch)?;
+        }
         Ok(())
     }
 
@@ -303,7 +333,9 @@ impl Job {
                 {
                     tell(&format!("delivered, but: {warning}"));
                 }
-                if let Some(branch) = branch {
+                if let Some(branch) = branch
+                    && matches!(is_checked_out(&self.repo, &branch), Ok(false))
+                {
                     // It only kept the commit safe, which the base branch does now.
                     let _ = self.repo.delete_ref(&branch.full_ref(), &merged);
                 }
@@ -321,6 +353,18 @@ impl Job {
             })),
         }
     }
+}
+
+/// Whether a person looks at a branch: then it is neither moved nor deleted under them.
+///
+/// # Errors
+/// When git cannot list the worktrees.
+pub fn is_checked_out(repo: &Repo, branch: &BranchName) -> Result<bool, GitError> {
+    let full = branch.full_ref();
+    let worktrees = repo.worktrees()?;
+    Ok(worktrees
+        .iter()
+        .any(|w| w.branch.as_deref() == Some(full.as_str())))
 }
 
 fn stopped() -> IntegrationEnd {

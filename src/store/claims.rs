@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,12 +68,7 @@ pub fn claim(
         if taken(&name) {
             continue;
         }
-        let mut bytes = serde_json::to_vec(&mine).map_err(|source| StoreError::Encode {
-            what: "a claim",
-            source,
-        })?;
-        bytes.push(b'\n');
-        if atomic::create_new(&path, &bytes)? {
+        if write_new(&path, &mine)? {
             return Ok(name);
         }
     }
@@ -82,6 +77,40 @@ pub fn claim(
             "no free name for {task}; `orchestra cleanup all` removes old branches"
         )),
     ))
+}
+
+/// Makes sure that a name which was given back meanwhile is this task's again. Returns who
+/// holds it when it is another's.
+///
+/// # Errors
+/// When the claims folder cannot be written.
+pub fn renew(
+    layout: &Layout,
+    id: &OrchestrationId,
+    task: &TaskName,
+    name: &TaskName,
+) -> Result<Option<Claim>, StoreError> {
+    let folder = layout.claims();
+    fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+    let path = path(layout, name);
+    let mine = Claim {
+        schema_version: SCHEMA_VERSION,
+        orchestration_id: id.clone(),
+        task: task.clone(),
+        name: name.clone(),
+    };
+    write_new(&path, &mine)?;
+    Ok(atomic::peek_json::<Claim>(&path)
+        .filter(|there| there.orchestration_id != *id || there.task != *task))
+}
+
+fn write_new(path: &Path, claim: &Claim) -> Result<bool, StoreError> {
+    let mut bytes = serde_json::to_vec(claim).map_err(|source| StoreError::Encode {
+        what: "a claim",
+        source,
+    })?;
+    bytes.push(b'\n');
+    atomic::create_new(path, &bytes)
 }
 
 /// Gives a name back. Another holder's claim is left alone. Idempotent.
@@ -144,7 +173,11 @@ mod tests {
         );
         release(&layout, &two, &first).unwrap();
         assert_eq!(of_run(&layout, &one).len(), 1);
+        assert_eq!(renew(&layout, &one, &task, &first).unwrap(), None);
         release(&layout, &one, &first).unwrap();
+        assert_eq!(renew(&layout, &two, &task, &first).unwrap(), None);
+        let holder = renew(&layout, &one, &task, &first).unwrap().unwrap();
+        assert_eq!(holder.orchestration_id, two);
         assert_eq!(
             claim(&layout, &one, &task, |n| n.as_str() == "docs")
                 .unwrap()

@@ -66,7 +66,13 @@ pub fn letters<T: DeserializeOwned>(
     for path in paths {
         match atomic::read_json::<Letter<T>>(&path, "a request") {
             Ok(letter) => letters.extend(letter),
-            Err(error) => bad.push(error),
+            Err(error) => {
+                // A letter that stays where it is would be waiting for ever.
+                if path.symlink_metadata().is_ok() {
+                    atomic::set_aside(&path)?;
+                }
+                bad.push(error);
+            }
         }
     }
     Ok((letters, bad))
@@ -119,5 +125,19 @@ mod tests {
         discard(&inbox, "../../x").unwrap();
         let (found, bad) = letters::<Request>(&inbox).unwrap();
         assert_eq!((found.len(), bad.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_letter_that_cannot_be_understood_does_not_wait_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = dir.path();
+        fs::write(inbox.join("1.json"), "{\"schemaVersion\":99}").unwrap();
+        fs::create_dir(inbox.join("2.json")).unwrap();
+        let (found, bad) = letters::<Request>(inbox).unwrap();
+        assert_eq!((found.len(), bad.len()), (0, 2));
+        assert!(!letters_waiting(inbox));
+        assert!(inbox.join("1.json.unreadable-1").exists());
+        let (found, bad) = letters::<Request>(inbox).unwrap();
+        assert_eq!((found.len(), bad.len()), (0, 0));
     }
 }

@@ -135,7 +135,7 @@ fn conductors_killed_again_and_again_change_nothing() {
         None
     });
     waiting.end().expect(0);
-    assert!(killed > 3, "{killed}");
+    assert!(killed > 0, "{killed}");
     assert_undisturbed(&room, &run);
 }
 

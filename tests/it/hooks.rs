@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use orchestra::store::lock;
+use serde_json::{Value, json};
 
 use super::harness::{Room, wait_for};
 
@@ -441,7 +440,7 @@ fn a_session_takes_up_an_orphaned_run() {
 
     let conductor = room.conductor();
     conductor.kill();
-    // Its lock is the last that goes: its threads end one after the other.
+    // A killed process lets go of its lock a little after it is no longer to be seen.
     wait_for("the conductor's end", || {
         (!lock::is_held(&run.conductor_lock())).then_some(())
     });

@@ -63,6 +63,18 @@ fn integration(end: &IntegrationEnd) -> &'static str {
     }
 }
 
+/// Fields that were added later are null for what was written before.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, v)| !v.is_null())
+            .map(|(k, v)| (k, without_nulls(v)))
+            .collect(),
+        other => other,
+    }
+}
+
 #[test]
 fn a_journal_of_version_1_is_read_and_written_the_same() {
     let lines = journal::read(Path::new(FIXTURE)).unwrap();
@@ -73,8 +85,8 @@ fn a_journal_of_version_1_is_read_and_written_the_same() {
         let raw: Value = serde_json::from_str(raw).unwrap();
         assert_eq!(raw["entry"]["kind"], kind(&line.entry));
         assert_eq!(
-            serde_json::to_value(line).unwrap(),
-            raw,
+            without_nulls(serde_json::to_value(line).unwrap()),
+            without_nulls(raw),
             "line {}",
             line.seq
         );

@@ -23,4 +23,5 @@ mod steering;
 mod supervise;
 mod surroundings;
 mod tidying;
+mod upkeep;
 mod whole_run;

@@ -274,10 +274,9 @@ fn worktrees_are_made_for_a_plan_and_its_run_goes_on_in_them() {
 fn when_one_worktree_cannot_be_made_none_is_left() {
     let room = Room::new();
     let plan = room.plan(&[("a", &[]), ("b", &[]), ("c", &[])]);
-    // A lock that a git which died left.
+    // What looks like a lock and cannot be taken away.
     let lock = room.repo.join(".git/refs/heads/task/c.lock");
-    fs::create_dir_all(lock.parent().unwrap()).unwrap();
-    fs::write(&lock, "").unwrap();
+    fs::create_dir_all(&lock).unwrap();
     let before = room.git(&["for-each-ref"]);
     let ended = room
         .orchestra(&[
@@ -293,7 +292,10 @@ fn when_one_worktree_cannot_be_made_none_is_left() {
     assert_eq!(room.git(&["for-each-ref"]), before);
     assert_eq!(room.runs(), []);
     room.assert_tidy();
-    fs::remove_file(&lock).unwrap();
+    // A lock that a git which was killed left.
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let _ = fs::remove_dir(&lock);
+    fs::write(&lock, "").unwrap();
     room.orchestra(&[
         "worktree",
         "--plan",

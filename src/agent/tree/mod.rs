@@ -182,11 +182,7 @@ impl Tree {
     /// before: they stay part of it, whoever their parent is by now. `strangers` are those
     /// whose environment was looked into before, and stay strangers unless they descend from
     /// the tree: nobody gives them a marker afterwards.
-    fn scan(
-        &self,
-        known: &HashSet<ProcessKey>,
-        strangers: &mut HashSet<ProcessKey>,
-    ) -> Vec<Row> {
+    fn scan(&self, known: &HashSet<ProcessKey>, strangers: &mut HashSet<ProcessKey>) -> Vec<Row> {
         let rows = table::rows();
         let me = table::own_pid();
         let by_pid: HashMap<i32, Row> = rows.iter().map(|row| (row.key.pid, *row)).collect();

@@ -336,6 +336,22 @@ fn locked_worktrees_stay_and_say_why() {
 }
 
 #[test]
+fn a_worktree_whose_making_was_cut_off_can_be_removed() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let path = f.beside("w");
+    repo.worktree_add(&spec(&path, "task/w", &head(&f)))
+        .unwrap();
+    // As git leaves it when it is killed.
+    let lock = ["--reason", "initializing", path.to_str().unwrap()];
+    f.git(&[&["worktree", "lock"], &lock[..]].concat());
+    assert!(repo.worktree_remove(&path, false).is_err());
+    repo.worktree_remove(&path, true).unwrap();
+    assert!(!path.exists());
+    assert_eq!(listed(&repo), vec![]);
+}
+
+#[test]
 fn read_only_folders_in_a_worktree_do_not_keep_it() {
     let f = Fixture::new();
     f.write(".gitignore", "cache/\n");

@@ -225,8 +225,6 @@ impl<'a> Life<'a> {
                 ));
             }
             Msg::Stderr(text) => self.on_stderr(&text),
-            // The look at it follows every message.
-            Msg::Exit => {}
             Msg::StreamEnd => {
                 if let Some(agent) = &mut self.agent {
                     agent.stream_over = true;
