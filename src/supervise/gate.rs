@@ -148,6 +148,26 @@ pub(crate) fn detail(lacks: &[Lack]) -> String {
     parts.join("; ")
 }
 
+/// The same in a few words, for the log.
+pub(crate) fn brief(lacks: &[Lack]) -> String {
+    let parts: Vec<String> = lacks
+        .iter()
+        .map(|lack| match lack {
+            Lack::OffBranch { on: Some(on) } => format!("on the branch {on}"),
+            Lack::OffBranch { on: None } => "on no branch".into(),
+            Lack::BaseLost => "its base is lost".into(),
+            Lack::Operation(operation) => format!("a {operation} is not finished"),
+            Lack::NoCommits => "no commits".into(),
+            Lack::Uncommitted(paths) => match paths.len() {
+                1 => "1 file not committed".into(),
+                count => format!("{count} files not committed"),
+            },
+            Lack::Verify { ending, .. } => format!("the verify command is not green ({ending})"),
+        })
+        .collect();
+    parts.join(", ")
+}
+
 fn named(paths: &[String]) -> String {
     let mut text = paths
         .iter()
@@ -197,12 +217,18 @@ mod tests {
     fn what_is_missing_is_named() {
         assert_eq!(lacks_in_git(&rules(), &good()), []);
         type Change = fn(&mut GitEvidence);
-        let cases: [(Change, Lack, &str); 6] = [
-            (|g| g.commits = 0, Lack::NoCommits, "no commit on task/a"),
+        let cases: [(Change, Lack, &str, &str); 6] = [
+            (
+                |g| g.commits = 0,
+                Lack::NoCommits,
+                "no commit on task/a",
+                "no commits",
+            ),
             (
                 |g| g.uncommitted = vec!["x.rs".into()],
                 Lack::Uncommitted(vec!["x.rs".into()]),
                 "not committed: x.rs",
+                "1 file not committed",
             ),
             (
                 |g| g.branch = Some(BranchName::parse("main").unwrap()),
@@ -210,30 +236,35 @@ mod tests {
                     on: Some(branch("main")),
                 },
                 "The branch main is checked out",
+                "on the branch main",
             ),
             (
                 |g| g.branch = None,
                 Lack::OffBranch { on: None },
                 "HEAD is on no branch",
+                "on no branch",
             ),
             (
                 |g| g.contains_base = false,
                 Lack::BaseLost,
                 "no longer contains",
+                "its base is lost",
             ),
             (
                 |g| g.operation = Some("rebase".into()),
                 Lack::Operation("rebase".into()),
                 "A rebase was begun",
+                "a rebase is not finished",
             ),
         ];
-        for (change, lack, words) in cases {
+        for (change, lack, words, few) in cases {
             let mut git = good();
             change(&mut git);
             let lacks = lacks_in_git(&rules(), &git);
             assert_eq!(lacks, [lack]);
             assert!(message(&rules(), &lacks).contains(words), "{words}");
             assert!(!detail(&lacks).is_empty());
+            assert_eq!(brief(&lacks), few);
         }
     }
 
@@ -267,5 +298,7 @@ mod tests {
             (0..50).map(|n| format!("f{n}")).collect(),
         )];
         assert!(detail(&lacks).ends_with("f19 and 30 more"));
+        let more = [Lack::NoCommits, lacks[0].clone()];
+        assert_eq!(brief(&more), "no commits, 50 files not committed");
     }
 }

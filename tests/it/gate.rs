@@ -48,6 +48,14 @@ fn an_instance_is_sent_back_until_the_evidence_is_there() {
     ])
     .expect(0);
     let run = room.only_run();
+    let log = fs::read_to_string(run.log()).unwrap();
+    for line in [
+        "uncommitted: sent back: no commits, 1 file not committed\n",
+        "half: sent back: 1 file not committed\n",
+        "red: sent back: the verify command is not green (exit code 3)\n",
+    ] {
+        assert!(log.contains(line), "{log}");
+    }
     for name in ["uncommitted", "half", "red"] {
         assert_eq!(attempts(&room, &run, name), 1, "{name}");
         assert_eq!(room.inits(&run, name).len(), 2, "{name} had two turns");
@@ -207,6 +215,29 @@ fn a_crash_is_resumed_and_a_second_failure_is_told_what_went_wrong() {
 }
 
 #[test]
+fn a_question_that_nobody_answers_ends() {
+    let room = Room::new();
+    room.plan(&[("asks", &[]), ("other", &[])]);
+    room.script(&json!({
+        "asks": {"steps": [{"stuck": {"reason": "which port?", "options": ["80", "8080"]}}]},
+        "other": writes("other", "x\n"),
+    }));
+    room.write(".claude/orchestra.toml", "answer_timeout_seconds = 1\n");
+    let ended = room.run(&[]).expect(1);
+    assert!(
+        ended.out.contains("nobody answered within 1s: which port?"),
+        "{}",
+        ended.out
+    );
+    let run = room.only_run();
+    assert_eq!(
+        attempts(&room, &run, "asks"),
+        1,
+        "asking again helps nobody"
+    );
+}
+
+#[test]
 fn a_stuck_instance_is_answered_in_its_session() {
     let room = Room::new();
     room.plan(&[("asks", &[]), ("other", &[])]);
@@ -219,11 +250,12 @@ fn a_stuck_instance_is_answered_in_its_session() {
     }));
     let started = room.start_run(&[]);
     let run = room.only_run();
-    super::harness::wait_for("a question", || {
-        (run.dir().join("instance-asks.status.json").exists()
-            && room.status(&run, "asks")["status"] == "stuck")
-            .then_some(())
+    let question = "asks: STUCK - which port? (options: 80 | 8080); \
+                    answer with: orchestra control answer asks \"…\"";
+    super::harness::wait_for("a question to whoever follows the run", || {
+        started.out().contains(question).then_some(())
     });
+    assert_eq!(room.status(&run, "asks")["status"], "stuck");
     let issues = room.orchestra(&["status", "issues"]).expect(0);
     assert!(
         issues.out.contains("which port?") && issues.out.contains("8080"),
@@ -237,11 +269,22 @@ fn a_stuck_instance_is_answered_in_its_session() {
         "Take $(touch pwned) 8080 \"please\"",
     ])
     .expect(0);
-    started.end().expect(0);
+    let ended = started.end().expect(0);
+    assert_eq!(ended.out.matches("STUCK").count(), 1, "{}", ended.out);
+    assert!(
+        ended
+            .out
+            .contains("asks: told: Take $(touch pwned) 8080 \"please\"\n"),
+        "{}",
+        ended.out
+    );
     assert!(
         room.read("answer")
             .contains("Take $(touch pwned) 8080 \"please\"")
     );
     assert_eq!(attempts(&room, &run, "asks"), 1);
+    let sessions = room.inits(&run, "asks");
+    assert_eq!(sessions.len(), 2, "two turns");
+    assert_eq!(sessions[0], sessions[1], "in the same session");
     room.assert_tidy();
 }

@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use orchestra::agent::environment::Environment;
-use orchestra::conduct::ensure;
-use orchestra::core::event::Request;
 use orchestra::core::id::TaskName;
 use orchestra::core::record::Record;
 use orchestra::store::journal::{self, Line};
@@ -61,6 +58,11 @@ impl Started {
         self.child.id()
     }
 
+    /// What it printed so far.
+    pub(crate) fn out(&self) -> String {
+        text(&self.out)
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
@@ -107,8 +109,21 @@ impl Process {
         self.args.get(1).is_some_and(|arg| arg == subcommand)
     }
 
+    /// Ends it at once; when this returns, its locks are free.
+    #[track_caller]
     pub(crate) fn kill(&self) {
         kill(self.pid);
+        wait_for("the end of a killed process", || {
+            // Its files are closed by the last of its threads; then it only waits to be reaped.
+            let folder = PathBuf::from(format!("/proc/{}", self.pid));
+            let threads = fs::read_dir(folder.join("task")).map_or(0, Iterator::count);
+            let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
+            let state = stat
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.chars().next());
+            (threads <= 1 && matches!(state, None | Some('Z' | 'X'))).then_some(())
+        });
     }
 }
 
@@ -469,18 +484,6 @@ impl Room {
         wait_for("the end of the run", || {
             matches!(self.records(run).last(), Some(Record::Closed)).then_some(())
         });
-    }
-
-    /// Hands a request to the run's conductor, as `orchestra control` does.
-    pub(crate) fn ask(&self, run: &RunDir, request: Request) {
-        ensure::ask(
-            run,
-            request,
-            &self.repo,
-            Path::new(env!("CARGO_BIN_EXE_orchestra")),
-            &Environment::from_vars(self.environment()),
-        )
-        .unwrap();
     }
 
     pub(crate) fn status(&self, run: &RunDir, task: &str) -> Value {

@@ -21,6 +21,14 @@ fn write(path: &str, text: &str) -> Value {
     json!({"write": {"path": path, "text": text}})
 }
 
+/// The lines of the run's log for people, without their times.
+fn announced(room: &Room) -> Vec<String> {
+    let log = fs::read_to_string(room.run.log()).unwrap();
+    log.lines()
+        .map(|line| line.split_once("Z ").unwrap().1.to_owned())
+        .collect()
+}
+
 #[test]
 fn a_task_is_done_with_evidence() {
     let mut room = Room::new(&json!([
@@ -86,6 +94,14 @@ fn an_instance_without_evidence_is_sent_back_with_what_is_missing() {
     assert!(told(1).contains("There is no commit on task/work"));
     assert!(told(2).contains("a.txt, feedback-1"), "{}", told(2));
     assert!(told(3).contains("no green here") && told(3).contains("exit code 4"));
+    assert_eq!(
+        announced(&room),
+        [
+            "work: sent back: no commits",
+            "work: sent back: no commits, 2 files not committed",
+            "work: sent back: the verify command is not green (exit code 4)",
+        ]
+    );
 }
 
 #[test]
@@ -248,6 +264,14 @@ fn messages_reach_the_session_and_are_forwarded_in_order() {
     assert_eq!(status.forwarded_message.as_deref(), Some("blue"));
     assert_eq!(status.stuck_reason, None);
     assert!(!request.exists());
+    assert_eq!(
+        announced(&room),
+        [
+            "work: STUCK - which colour? (options: red | blue); \
+             answer with: orchestra control answer work \"…\"",
+            "work: told: blue",
+        ]
+    );
 }
 
 #[test]
@@ -450,6 +474,7 @@ fn files_that_cannot_be_written_do_not_cost_the_work() {
         room.run.stream_log(&room.task),
         room.run.complete_marker(&room.task),
         room.run.commands_log(&room.task),
+        room.run.log(),
     ] {
         fs::create_dir_all(path.join("full")).unwrap();
     }

@@ -44,6 +44,7 @@ use crate::core::event::StopHow;
 use crate::format::claude_stream::one_line;
 use crate::format::launch_file::LaunchFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
+use crate::store::run_log;
 
 use client::Client;
 use rounds::Candidate;
@@ -274,6 +275,12 @@ impl<'a> Life<'a> {
     /// Keeps what went wrong for whoever reads the status.
     fn note(&mut self, what: &str) {
         self.report.status.last_error = Some(one_line(what, 1000));
+    }
+
+    /// Tells those who follow the run's log.
+    fn announce(&self, what: &str) {
+        let line = format!("{}: {what}", self.supervision.task);
+        run_log::append(self.supervision.run, now(), &[line]);
     }
 }
 

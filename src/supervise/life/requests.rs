@@ -7,10 +7,18 @@ use std::time::{Instant, UNIX_EPOCH};
 use super::{Life, Phase};
 use crate::core::attempt::AttemptEnd;
 use crate::core::event::StopHow;
+use crate::core::id::TaskName;
 use crate::format::claude_stream::{interrupt, one_line};
 use crate::format::instance_request::InstanceRequest;
 use crate::format::status_file::InstanceStatus;
 use crate::store::instance_inbox;
+
+/// Longest part of a message in the log, characters.
+const SHOWN_MESSAGE: usize = 160;
+/// Longest part of the reason why an instance is stuck in the log, characters.
+const SHOWN_REASON: usize = 400;
+/// The same for each option.
+const SHOWN_OPTION: usize = 100;
 
 impl Life<'_> {
     /// Takes the requests that wait.
@@ -77,6 +85,7 @@ impl Life<'_> {
         self.report.status.forwarded_message = Some(text.to_owned());
         self.say(text);
         self.report.flush(true);
+        self.announce(&format!("told: {}", one_line(text, SHOWN_MESSAGE)));
     }
 
     /// Ends the attempt before its time.
@@ -105,13 +114,39 @@ impl Life<'_> {
         }
     }
 
-    /// The instance needs an answer.
+    /// The instance needs an answer. It may say so twice, by a request and at the end of its
+    /// turn; people hear the same question once.
     pub(super) fn is_stuck(&mut self, reason: String, options: Vec<String>) {
-        self.report.status.status = InstanceStatus::Stuck;
-        self.report.status.stuck_reason = Some(reason);
-        self.report.status.options = options;
+        let question = question(self.supervision.task, &reason, &options);
+        let status = &mut self.report.status;
+        let is_known = status.status == InstanceStatus::Stuck
+            && status.stuck_reason.as_ref() == Some(&reason)
+            && status.options == options;
+        status.status = InstanceStatus::Stuck;
+        status.stuck_reason = Some(reason);
+        status.options = options;
         self.report.flush(true);
+        if !is_known {
+            self.announce(&question);
+        }
     }
+}
+
+/// The question of a stuck instance for people, and how to answer it.
+fn question(task: &TaskName, reason: &str, options: &[String]) -> String {
+    let reason = one_line(reason, SHOWN_REASON);
+    let reason = if reason.is_empty() {
+        "it did not say why"
+    } else {
+        &reason
+    };
+    let options: Vec<String> = options.iter().map(|o| one_line(o, SHOWN_OPTION)).collect();
+    let options = if options.is_empty() {
+        String::new()
+    } else {
+        format!(" (options: {})", options.join(" | "))
+    };
+    format!("STUCK - {reason}{options}; answer with: orchestra control answer {task} \"…\"")
 }
 
 /// A last text in which a line begins with `STUCK:`: the reason, and the options in the list
@@ -129,6 +164,25 @@ pub(super) fn says_stuck(text: &str) -> Option<(String, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_says_how_to_answer() {
+        let task = TaskName::parse("api").unwrap();
+        assert_eq!(
+            question(&task, "which\ncolour?", &["red".into(), "blue".into()]),
+            "STUCK - which colour? (options: red | blue); \
+             answer with: orchestra control answer api \"…\""
+        );
+        assert_eq!(
+            question(&task, " ", &[]),
+            "STUCK - it did not say why; answer with: orchestra control answer api \"…\""
+        );
+        let long = question(&task, &"x".repeat(5000), &["y".repeat(5000)]);
+        assert!(
+            long.len() < 700 && long.ends_with("answer api \"…\""),
+            "{long}"
+        );
+    }
 
     #[test]
     fn a_stuck_instance_says_why_and_what_it_considered() {

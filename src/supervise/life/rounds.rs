@@ -88,6 +88,7 @@ impl Life<'_> {
             one_line(&detail, 200)
         ));
         self.note(&detail);
+        self.announce(&format!("sent back: {}", gate::brief(lacks)));
         self.phase = Phase::Working;
         let message = gate::message(&self.workshop.rules, lacks);
         self.say(&message);
