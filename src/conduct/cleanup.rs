@@ -61,8 +61,14 @@ pub fn cleanup(
     which: Which,
     dry_run: bool,
 ) -> Result<Vec<Item>, GitError> {
-    let mut items = Vec::new();
-    let worktrees = context.repo.worktrees()?;
+    let room = Room {
+        worktrees: context.repo.worktrees()?,
+        // Looked once for all tasks: as a rule there is nothing to be ended.
+        has_processes: !dry_run && !tree::Tree::marked(run_marker(context)).find().is_empty(),
+        which,
+        dry_run,
+    };
+    let mut wanted_tasks = Vec::new();
     for ix in state.indexes() {
         let entry = state.task(ix);
         let Some(place) = &entry.place else { continue };
@@ -74,9 +80,15 @@ pub fn cleanup(
             Which::All => true,
         };
         if wanted {
-            let found = one(context, &worktrees, state.name(ix), place, which, dry_run)?;
-            items.extend(found);
+            wanted_tasks.push((state.name(ix), place));
         }
+    }
+    let found = in_parallel(&wanted_tasks, |(task, place)| {
+        one(context, &room, task, place)
+    });
+    let mut items = Vec::new();
+    for item in found {
+        items.extend(item?);
     }
     // Results that are being merged are proved in the scratch worktree.
     if !matches!(state.phase(), Phase::Integrating(_)) {
@@ -89,14 +101,53 @@ pub fn cleanup(
     Ok(items)
 }
 
-fn one(
-    context: &Context,
-    worktrees: &[WorktreeInfo],
-    task: &TaskName,
-    place: &Place,
+/// What is the same for all tasks of one tidying up.
+struct Room {
+    worktrees: Vec<WorktreeInfo>,
+    /// Whether there are processes of the run's instances.
+    has_processes: bool,
     which: Which,
     dry_run: bool,
+}
+
+fn run_marker(context: &Context) -> tree::Marker {
+    tree::Marker::new(&context.token(), context.run.id(), None)
+}
+
+/// Does the same with all things, as many at a time as there are processors; the results are
+/// in the order of the things.
+fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = things.len().div_ceil(threads).max(1);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = things
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Vec<R>>()))
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| match part.join() {
+                Ok(results) => results,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    })
+}
+
+fn one(
+    context: &Context,
+    room: &Room,
+    task: &TaskName,
+    place: &Place,
 ) -> Result<Option<Item>, GitError> {
+    let Room {
+        worktrees,
+        has_processes,
+        which,
+        dry_run,
+    } = room;
+    let (which, dry_run) = (*which, *dry_run);
     let repo = &context.repo;
     let own = worktrees.iter().find(|w| w.path == place.worktree);
     let tip = repo.branch_tip(&place.branch)?;
@@ -149,8 +200,10 @@ fn one(
     if item.kept.is_some() || dry_run {
         return Ok(Some(item));
     }
-    // A lost supervisor may have left processes that still write there.
-    tree::end_marked(&context.token(), context.run.id(), Some(task));
+    if *has_processes {
+        // A lost supervisor may have left some that still write there.
+        tree::end_marked(&context.token(), context.run.id(), Some(task));
+    }
     if let Some(worktree) = &item.worktree
         && worktree.is_dir()
     {
