@@ -83,6 +83,7 @@ pub(crate) mod tests {
             command_timeout_seconds: 60,
             max_budget_usd: None,
             gate_rounds: 2,
+            answer_timeout_seconds: 60,
             may_end_without_commits: false,
             issue_number: None,
             issue_title: None,

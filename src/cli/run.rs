@@ -156,6 +156,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         command_timeout_seconds: config.command_timeout_seconds,
         max_attempts: config.max_attempts,
         gate_rounds: config.gate_rounds,
+        answer_timeout_seconds: config.answer_timeout_seconds,
         retry_base_ms: 2_000,
         success_percent: config.success_percent,
         merge: config.merge.mode(),

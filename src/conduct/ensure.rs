@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::agent::detach::{Readiness, spawn_detached};
 use crate::agent::environment::Environment;
+use crate::agent::tree::MARK_VARIABLE;
 use crate::core::event::Request;
 use crate::core::record::Record;
 use crate::store::layout::RunDir;
@@ -45,6 +46,14 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
     }
     if lock::is_held(&run.conductor_lock()) {
         return Ensured::Running;
+    }
+    if env.get(MARK_VARIABLE).is_some() && run.journal().exists() {
+        // It would end with the instance that this process belongs to, and take all other
+        // instances with it.
+        return Ensured::Failed(format!(
+            "an instance does not conduct; `orchestra status` outside of it goes on with {}",
+            run.id()
+        ));
     }
     let args: [OsString; 4] = [
         "conduct".into(),
@@ -160,6 +169,25 @@ mod tests {
     use super::*;
     use crate::core::record::{MergeMode, Verdict};
     use crate::core::time::Timestamp;
+
+    #[test]
+    fn an_instance_takes_no_run_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = crate::store::layout::Layout::new(dir.path());
+        let run = layout.run(&crate::core::id::OrchestrationId::parse("r").unwrap());
+        std::fs::create_dir_all(run.dir()).unwrap();
+        std::fs::write(run.settings(), "{}").unwrap();
+        let exe = Path::new("/nonexistent/orchestra");
+        let line = r#"{"v":1,"seq":1,"at":0,"entry":{"kind":"begun"}}"#;
+        std::fs::write(run.journal(), format!("{line}\n")).unwrap();
+        let inside = Environment::from_vars([(MARK_VARIABLE, "t/r/a")]);
+        for (env, why) in [(inside, "an instance"), (Environment::default(), "start")] {
+            match ensure(&run, dir.path(), exe, &env) {
+                Ensured::Failed(said) => assert!(said.contains(why), "{said}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 
     #[test]
     fn a_pause_leaves_nobody_to_end_what_is_being_merged_unless_somebody_does() {

@@ -363,6 +363,7 @@ fn launch_file(
         command_timeout_seconds: settings.command_timeout_seconds,
         max_budget_usd: task.max_budget_usd.or(settings.max_budget_usd),
         gate_rounds: settings.gate_rounds,
+        answer_timeout_seconds: settings.answer_timeout_seconds,
         may_end_without_commits: prompt::may_end_without_commits(&task.kind),
         issue_number: task.issue_number,
         issue_title: task.issue_number.and(task.description.clone()),

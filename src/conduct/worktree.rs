@@ -72,13 +72,12 @@ pub fn make_ready(
     {
         return Ok(file.settings);
     }
-    let made = make(repo, run, task, place);
-    match made {
+    let commit = match make(repo, run, task, place) {
         Err(StartError::Git(_)) if clear_left_lock(repo, &place.branch) => {
-            make(repo, run, task, place)?;
+            make(repo, run, task, place)?
         }
         other => other?,
-    }
+    };
     if repo.has_submodules(&place.base)? {
         // Best effort: what could not be filled without the network stays empty, as it would
         // in a worktree made by hand.
@@ -86,9 +85,7 @@ pub fn make_ready(
     }
     repo.copy_included(&place.worktree)?;
     // What the index of the new worktree holds is what its commit holds.
-    let tip = repo.branch_tip(&place.branch)?;
-    let commit = tip.as_ref().unwrap_or(&place.base);
-    let tracked = repo.read_file(commit, LOCAL_SETTINGS)?.is_some();
+    let tracked = repo.read_file(&commit, LOCAL_SETTINGS)?.is_some();
     let settings = write_settings(run, task, &place.worktree, tracked, rights)?;
     let file = ReadyFile {
         schema_version: SCHEMA_VERSION,
@@ -104,10 +101,11 @@ pub fn make_ready(
     Ok(settings)
 }
 
-/// The worktree and its branch, after what an interrupted making left is cleared.
-fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<(), StartError> {
+/// Makes the worktree and its branch, after what an interrupted making left is cleared. Returns
+/// the commit that it is at.
+fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<Oid, StartError> {
     clear_unfinished(repo, run, task, place)?;
-    let branch_exists = repo.branch_tip(&place.branch)?.is_some();
+    let tip = repo.branch_tip(&place.branch)?;
     if let Some(folder) = place.worktree.parent() {
         fs::create_dir_all(folder).map_err(|source| StartError::Io {
             action: "create",
@@ -115,7 +113,7 @@ fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<(),
             source,
         })?;
     }
-    if branch_exists {
+    if tip.is_some() {
         repo.worktree_attach(&place.worktree, &place.branch)?;
     } else {
         repo.worktree_add(&WorktreeSpec {
@@ -124,7 +122,7 @@ fn make(repo: &Repo, run: &RunDir, task: &TaskName, place: &Place) -> Result<(),
             at: place.base.clone(),
         })?;
     }
-    Ok(())
+    Ok(tip.unwrap_or_else(|| place.base.clone()))
 }
 
 /// Waits for the lock on the task's own branch to go, and removes it when a git that was killed

@@ -200,7 +200,7 @@ pub enum Record {
     /// It is to end.
     CancelRequested {
         /// The task; the run when absent.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskName>,
     },
     /// Another number of instances may run at once.

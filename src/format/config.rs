@@ -180,6 +180,8 @@ layer! {
     max_attempts: u32,
     /// How often an instance is sent back for missing evidence.
     gate_rounds: u32,
+    /// How long a stuck instance waits for an answer before its task fails, in seconds.
+    answer_timeout_seconds: u64,
     /// From how many percent of tasks done a run counts as a success.
     success_percent: u8,
     /// What is done with the results: automatic, review or none.
@@ -303,6 +305,11 @@ impl Layer {
                 "at most 100",
             ),
             (
+                "answer_timeout_seconds",
+                self.answer_timeout_seconds.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
                 "success_percent",
                 self.success_percent.is_none_or(|n| (1..=100).contains(&n)),
                 "from 1 to 100",
@@ -341,6 +348,7 @@ impl Layer {
             permission_mode: Some("acceptEdits".to_owned()),
             max_attempts: Some(3),
             gate_rounds: Some(3),
+            answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
             success_percent: Some(80),
             merge: Some(MergeChoice::Automatic),
             cleanup: Some(CleanupWhen::Success),
@@ -411,6 +419,8 @@ pub struct Resolved {
     pub max_attempts: u32,
     /// How often an instance is sent back.
     pub gate_rounds: u32,
+    /// How long a stuck instance waits for an answer, seconds.
+    pub answer_timeout_seconds: u64,
     /// From how many percent on a run is a success.
     pub success_percent: u8,
     /// What is done with the results.
@@ -483,6 +493,9 @@ pub fn resolve(layers: &Layers) -> Resolved {
         max_budget_usd: all.max_budget_usd,
         max_attempts: all.max_attempts.unwrap_or(1),
         gate_rounds: all.gate_rounds.unwrap_or(0),
+        answer_timeout_seconds: all
+            .answer_timeout_seconds
+            .unwrap_or(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
         success_percent: all.success_percent.unwrap_or(100),
         merge: all.merge.unwrap_or(MergeChoice::Automatic),
         cleanup: all.cleanup.unwrap_or(CleanupWhen::Success),

@@ -26,6 +26,13 @@ pub enum AgentChoice {
     },
 }
 
+/// Four hours: a person may be away for a while, but no run waits for ever.
+pub const DEFAULT_ANSWER_TIMEOUT: u64 = 14_400;
+
+fn default_answer_timeout() -> u64 {
+    DEFAULT_ANSWER_TIMEOUT
+}
+
 /// The order for one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,6 +96,9 @@ pub struct LaunchFile {
     pub max_budget_usd: Option<f64>,
     /// How many times an instance that says it is done without evidence is sent back.
     pub gate_rounds: u32,
+    /// How long a stuck instance waits for an answer before the attempt fails, seconds.
+    #[serde(default = "default_answer_timeout")]
+    pub answer_timeout_seconds: u64,
     /// Whether a task may end without commits (an investigation may).
     #[serde(default)]
     pub may_end_without_commits: bool,

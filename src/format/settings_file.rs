@@ -60,6 +60,9 @@ pub struct SettingsFile {
     pub max_attempts: u32,
     /// How often an instance is sent back for missing evidence.
     pub gate_rounds: u32,
+    /// How long a stuck instance waits for an answer, seconds.
+    #[serde(default = "default_answer_timeout")]
+    pub answer_timeout_seconds: u64,
     /// First pause before a retry, milliseconds.
     pub retry_base_ms: u64,
     /// From how many percent of tasks done a run counts as a success.
@@ -89,6 +92,11 @@ pub struct SettingsFile {
     /// The Claude Code session that started the run.
     #[serde(default)]
     pub started_by_session: Option<String>,
+}
+
+/// For files that were written before there was a limit.
+fn default_answer_timeout() -> u64 {
+    super::launch_file::DEFAULT_ANSWER_TIMEOUT
 }
 
 impl SettingsFile {

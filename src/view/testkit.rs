@@ -365,6 +365,7 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         command_timeout_seconds: 900,
         max_attempts: 3,
         gate_rounds: 3,
+        answer_timeout_seconds: 60,
         retry_base_ms: 2000,
         success_percent: 80,
         merge: Some(MergeMode::Automatic),

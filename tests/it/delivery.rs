@@ -172,10 +172,7 @@ fn a_review_waits_on_a_branch() {
     let run = room.only_run();
     assert_eq!(tip(&room), before);
     let branch = format!("orchestra/{}", run.id());
-    assert_eq!(
-        room.git(&["show", &format!("{branch}:a.md")]).is_empty(),
-        false
-    );
+    assert!(!room.git(&["show", &format!("{branch}:a.md")]).is_empty());
     assert!(
         room.git(&["log", "--format=%s", &branch])
             .contains("Merge task b")

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use super::harness::{Room, wait_for, writes};
 
+/// When something is killed: as soon as such a record is there.
+type Moment = (&'static str, fn(&Record) -> bool);
+
 /// A room with two tasks, one after the other.
 fn chain() -> Room {
     let room = Room::new();
@@ -70,7 +73,7 @@ fn assert_undisturbed(room: &Room, run: &RunDir) {
     room.assert_tidy();
 }
 
-fn kill_the_conductor_at(moments: &[(&str, fn(&Record) -> bool)]) {
+fn kill_the_conductor_at(moments: &[Moment]) {
     for (what, is) in moments {
         let room = chain();
         let run = begin(&room);
@@ -129,9 +132,9 @@ fn conductors_killed_again_and_again_change_nothing() {
             std::thread::sleep(std::time::Duration::from_millis(pause));
             conductor.kill();
             killed += 1;
+            // Every conductor lives a little longer, so that one of them comes to the end.
+            pause += 15;
         }
-        // Every conductor lives a little longer, so that one of them comes to the end.
-        pause += 15;
         None
     });
     waiting.end().expect(0);
@@ -381,7 +384,7 @@ fn logs_that_cannot_be_written_stop_nothing() {
 
 #[test]
 fn everything_killed_at_any_moment_ends_in_the_same_result() {
-    let moments: [(&str, fn(&Record) -> bool); 5] = [
+    let moments: [Moment; 5] = [
         ("attempt-started", |r| {
             matches!(r, Record::AttemptStarted { .. })
         }),

@@ -215,6 +215,29 @@ fn a_crash_is_resumed_and_a_second_failure_is_told_what_went_wrong() {
 }
 
 #[test]
+fn a_question_that_nobody_answers_ends() {
+    let room = Room::new();
+    room.plan(&[("asks", &[]), ("other", &[])]);
+    room.script(&json!({
+        "asks": {"steps": [{"stuck": {"reason": "which port?", "options": ["80", "8080"]}}]},
+        "other": writes("other", "x\n"),
+    }));
+    room.write(".claude/orchestra.toml", "answer_timeout_seconds = 1\n");
+    let ended = room.run(&[]).expect(1);
+    assert!(
+        ended.out.contains("nobody answered within 1s: which port?"),
+        "{}",
+        ended.out
+    );
+    let run = room.only_run();
+    assert_eq!(
+        attempts(&room, &run, "asks"),
+        1,
+        "asking again helps nobody"
+    );
+}
+
+#[test]
 fn a_stuck_instance_is_answered_in_its_session() {
     let room = Room::new();
     room.plan(&[("asks", &[]), ("other", &[])]);

@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use orchestra::agent::environment::Environment;
-use orchestra::conduct::ensure;
-use orchestra::core::event::Request;
 use orchestra::core::id::TaskName;
 use orchestra::core::record::Record;
 use orchestra::store::journal::{self, Line};
@@ -112,8 +109,15 @@ impl Process {
         self.args.get(1).is_some_and(|arg| arg == subcommand)
     }
 
+    /// Ends it at once; when this returns, its locks are free.
+    #[track_caller]
     pub(crate) fn kill(&self) {
         kill(self.pid);
+        wait_for("the end of a killed process", || {
+            // Nothing is left of a process that only waits to be reaped.
+            let left = fs::read(format!("/proc/{}/environ", self.pid));
+            left.map_or(true, |vars| vars.is_empty()).then_some(())
+        });
     }
 }
 
@@ -474,18 +478,6 @@ impl Room {
         wait_for("the end of the run", || {
             matches!(self.records(run).last(), Some(Record::Closed)).then_some(())
         });
-    }
-
-    /// Hands a request to the run's conductor, as `orchestra control` does.
-    pub(crate) fn ask(&self, run: &RunDir, request: Request) {
-        ensure::ask(
-            run,
-            request,
-            &self.repo,
-            Path::new(env!("CARGO_BIN_EXE_orchestra")),
-            &Environment::from_vars(self.environment()),
-        )
-        .unwrap();
     }
 
     pub(crate) fn status(&self, run: &RunDir, task: &str) -> Value {

@@ -103,6 +103,7 @@ impl Room {
             command_timeout_seconds: 60,
             max_budget_usd: None,
             gate_rounds: 2,
+            answer_timeout_seconds: 60,
             may_end_without_commits: false,
             issue_number: Some(12),
             issue_title: Some("Title".into()),

@@ -104,6 +104,18 @@ impl Life<'_> {
             }
             _ => {}
         }
+        if let Phase::Waiting(since) = self.phase
+            && at >= since + Duration::from_secs(self.launch.answer_timeout_seconds)
+            && self.ending.is_none()
+        {
+            let reason = self.report.status.stuck_reason.clone().unwrap_or_default();
+            let detail = format!(
+                "nobody answered within {}: {reason}",
+                Millis::from_secs(self.launch.answer_timeout_seconds)
+            );
+            self.fail(FailureClass::Permission, detail);
+            self.end_tree();
+        }
         let waits = matches!(self.phase, Phase::Waiting(_));
         if at >= self.times.deadline && !waits && self.ending.is_none() && self.candidate.is_none()
         {
