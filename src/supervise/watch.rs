@@ -26,8 +26,10 @@ pub(crate) enum Msg {
     TooLong(u64),
     /// A piece of the agent's standard error.
     Stderr(String),
-    /// The agent's output is over.
+    /// The agent's standard output is over.
     StreamEnd,
+    /// Its standard error is over.
+    StderrEnd,
     /// The agent's process ended, or may have.
     Exit,
     /// The copy of the stream cannot be written.
@@ -127,6 +129,7 @@ pub(crate) fn read_stderr(
                 Err(_) => break,
             }
         }
+        let _ = tell.send(Msg::StderrEnd);
     })
     .map(drop)
 }

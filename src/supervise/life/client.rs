@@ -19,8 +19,10 @@ pub(super) struct Client {
     pub(super) key: Option<ProcessKey>,
     /// What its standard input is told; none once that is closed.
     pub(super) stdin: Option<Sender<String>>,
-    /// Whether all of its output was read.
+    /// Whether all of its standard output was read.
     pub(super) stream_over: bool,
+    /// Whether all of its standard error was read; it tells why a start was refused.
+    pub(super) stderr_over: bool,
     /// How and when it ended.
     pub(super) exit: Option<(Exit, Instant)>,
 }
@@ -38,8 +40,9 @@ impl Client {
 
     /// Whether it ended, and nothing more is to come from it.
     pub(super) fn is_over(&self) -> bool {
+        let all_read = self.stream_over && self.stderr_over;
         self.exit
-            .is_some_and(|(_, at)| self.stream_over || at.elapsed() >= DRAIN_GRACE)
+            .is_some_and(|(_, at)| all_read || at.elapsed() >= DRAIN_GRACE)
     }
 
     fn send(&self, line: String) {

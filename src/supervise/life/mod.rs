@@ -231,6 +231,11 @@ impl<'a> Life<'a> {
                     agent.stream_over = true;
                 }
             }
+            Msg::StderrEnd => {
+                if let Some(agent) = &mut self.agent {
+                    agent.stderr_over = true;
+                }
+            }
             // The look at it follows every message.
             Msg::Exit => {}
             Msg::LogFault(why) => {

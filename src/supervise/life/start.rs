@@ -107,6 +107,7 @@ impl Life<'_> {
             key,
             stdin: None,
             stream_over: false,
+            stderr_over: false,
             exit: None,
         });
         let text = |e: std::io::Error| format!("cannot start a thread: {e}");
