@@ -151,23 +151,8 @@ fn check_place(folder: &Path) -> Result<(), String> {
 /// A new id: the time, and a random end so that two runs started in one second differ.
 #[must_use]
 pub fn new_id(now: Timestamp) -> OrchestrationId {
-    let time = chrono::DateTime::from_timestamp_millis(now.0).unwrap_or_default();
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    let text = format!(
-        "{}-{}",
-        time.format("%Y%m%d-%H%M%S"),
-        random.get(..6).unwrap_or("000000")
-    );
-    // Digits, dashes and hexadecimal digits are always an id.
-    OrchestrationId::parse(&text).unwrap_or_else(|_| unreachable_id())
-}
-
-fn unreachable_id() -> OrchestrationId {
-    let text = format!("run-{}", uuid::Uuid::new_v4().simple());
-    match OrchestrationId::parse(&text) {
-        Ok(id) => id,
-        Err(_) => unreachable!("letters, a dash and hexadecimal digits are an id"),
-    }
+    let (random, ..) = uuid::Uuid::new_v4().as_fields();
+    OrchestrationId::of_time(now, random)
 }
 
 /// Makes a run's folder, or takes the one that a hook made with the request. Idempotent.

@@ -174,7 +174,7 @@ impl Workshop {
                 self.integrate(mode, tasks);
             }
             Effect::StopIntegration => self.stop_integration.store(true, Ordering::SeqCst),
-            Effect::Close { verdict } => self.close(state, verdict),
+            Effect::Close { number, verdict } => self.close(state, number, verdict),
             // The loop keeps its own time.
             Effect::WakeAt(_) => {}
         }
@@ -264,12 +264,13 @@ impl Workshop {
         });
     }
 
-    fn close(&self, state: &State, verdict: Verdict) {
+    fn close(&self, state: &State, number: u32, verdict: Verdict) {
         let state = state.clone();
-        self.spawn("close", Event::Closed, move |context| {
+        let closed = Event::Closed { number };
+        self.spawn("close", closed.clone(), move |context| {
             let lines = close::close(context, &state, verdict);
             run_log::append(&context.run, super::now(), &lines);
-            Event::Closed
+            closed
         });
     }
 

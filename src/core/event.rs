@@ -59,7 +59,10 @@ pub enum Event {
     /// Integration ended.
     Integrated(IntegrationEnd),
     /// Reports are written, the workspace is tidy.
-    Closed,
+    Closed {
+        /// Which end this is about: that of its [`Effect::Close`].
+        number: u32,
+    },
 }
 
 /// A request to the conductor, as it lies in the inbox.
@@ -149,6 +152,8 @@ pub enum Effect {
     StopIntegration,
     /// Write results and reports; tidy up after a good end.
     Close {
+        /// Which end this is, from 1: a run that goes on after its end comes to another.
+        number: u32,
         /// How it ended.
         verdict: Verdict,
     },

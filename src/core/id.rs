@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::time::Timestamp;
+
 /// Longest name that is accepted, in bytes. Leaves room for `instance-…-complete.tmp`
 /// inside the 255 bytes that common file systems allow.
 pub const MAX_NAME_LEN: usize = 80;
@@ -147,7 +149,27 @@ impl OrchestrationId {
         check_name(text)?;
         Ok(Self(text.to_owned()))
     }
+
+    /// The id of a run that begins at `time`: `YYYYMMDD-HHMMSS-RRRRRR` in UTC, so that ids
+    /// sort by time. The last 24 bits of `random` tell apart what begins in one second. Times
+    /// outside the years 1970 to 9999 count as the nearest inside.
+    #[must_use]
+    pub fn of_time(time: Timestamp, random: u32) -> Self {
+        let time = Timestamp(time.0.clamp(0, LAST_OF_9999));
+        let time: String = time
+            .rfc3339()
+            .chars()
+            .filter(char::is_ascii_digit)
+            .collect();
+        let (day, moment) = time.split_at_checked(8).unwrap_or_default();
+        // Digits, dashes and hexadecimal digits: always a name.
+        let random = random & 0x00ff_ffff;
+        Self(format!("{day}-{moment}-{random:06x}"))
+    }
 }
+
+/// The last millisecond whose year has four digits.
+const LAST_OF_9999: i64 = 253_402_300_799_999;
 
 /// Why a text is not a branch name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -257,6 +279,29 @@ impl Oid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever the clock says, the id is one that is accepted from outside, and its form
+        /// is the same.
+        #[test]
+        fn an_id_of_any_time_is_an_id(
+            time in prop_oneof![any::<i64>(), -1i64..2, LAST_OF_9999 - 1..=LAST_OF_9999 + 1],
+            random in any::<u32>(),
+        ) {
+            let id = OrchestrationId::of_time(Timestamp(time), random);
+            prop_assert_eq!(OrchestrationId::parse(id.as_str()), Ok(id.clone()));
+            prop_assert_eq!(id.as_str().len(), 22);
+            let parts: Vec<usize> = id.as_str().split('-').map(str::len).collect();
+            prop_assert_eq!(parts, [8, 6, 6]);
+        }
+    }
+
+    #[test]
+    fn an_id_tells_when_its_run_began() {
+        let id = OrchestrationId::of_time(Timestamp(1_795_252_437_999), 0xff00_002a);
+        assert_eq!(id.as_str(), "20261121-091357-00002a");
+    }
 
     #[test]
     fn usable_names_are_kept_and_blanks_become_dashes() {

@@ -224,9 +224,9 @@ impl World {
                 );
             }
             Effect::StopIntegration => {}
-            Effect::Close { verdict } => {
+            Effect::Close { number, verdict } => {
                 self.closed = Some(verdict);
-                self.send(1, Event::Closed);
+                self.send(1, Event::Closed { number });
             }
             Effect::WakeAt(at) => self.send(at.since(self.now).0, Event::Tick),
         }
@@ -495,6 +495,51 @@ fn retry_after_the_end_revives_what_was_lost_and_delivers_again() {
     world.run();
     world.assert_ended();
     assert_eq!(world.closed, Some(Verdict::Success));
+}
+
+#[test]
+fn a_slow_close_says_nothing_of_a_later_end() {
+    let mut world = World::new(facts(&[vec![]], &[vec![]]), policy(1), |_, _| {
+        (Fate::Complete, 10)
+    });
+    world.run();
+    let delivered = IntegrationEnd::Delivered {
+        from: oid(0),
+        to: oid(1),
+        verified: true,
+    };
+    let ask = |id: &str| Event::Asked {
+        id: id.into(),
+        request: Request::Merge {
+            mode: MergeMode::Automatic,
+        },
+    };
+    let mut state = world.state.clone();
+    let now = world.now;
+    let mut again = |id: &str| {
+        step(&mut state, &ask(id), now);
+        let out = step(&mut state, &Event::Integrated(delivered.clone()), now);
+        let number = out.effects.iter().find_map(|e| match e {
+            Effect::Close { number, .. } => Some(*number),
+            _ => None,
+        });
+        number.unwrap()
+    };
+    let (slow, latest) = (again("one"), again("two"));
+    assert_ne!(slow, latest);
+    // A conductor that takes the run up gives the same end the same number.
+    let adopted = step(&mut state, &Event::Adopted, now);
+    assert!(
+        adopted
+            .effects
+            .iter()
+            .any(|e| matches!(e, Effect::Close { number, .. } if *number == latest)),
+        "{adopted:?}"
+    );
+    let out = step(&mut state, &Event::Closed { number: slow }, now);
+    assert_eq!(out.records, []);
+    let out = step(&mut state, &Event::Closed { number: latest }, now);
+    assert_eq!(out.records, [Record::Closed]);
 }
 
 fn graph() -> impl Strategy<Value = (Vec<Vec<usize>>, Vec<Vec<usize>>)> {

@@ -212,6 +212,8 @@ pub struct State {
     pub(super) paused: bool,
     pub(super) cancelling: bool,
     pub(super) integration: Option<IntegrationEnd>,
+    /// How often it ended: the number of its latest end.
+    pub(super) ends: u32,
     pub(super) taken: BTreeSet<String>,
     /// Indexes over `tasks`, so that a step's cost does not grow with finished tasks.
     ready: BTreeSet<Rank>,
@@ -267,6 +269,7 @@ impl State {
             paused: false,
             cancelling: false,
             integration: None,
+            ends: 0,
             taken: BTreeSet::new(),
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
@@ -545,6 +548,7 @@ impl State {
                 self.phase = Phase::Running;
             }
             Record::Finished { verdict } => {
+                self.ends = self.ends.saturating_add(1);
                 self.phase = Phase::Finished {
                     verdict: *verdict,
                     closed: false,

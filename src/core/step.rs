@@ -92,8 +92,11 @@ impl Stepper<'_> {
                 }
             }
             Event::Integrated(result) => self.integrated(result),
-            Event::Closed => {
-                if matches!(self.state.phase, Phase::Finished { closed: false, .. }) {
+            Event::Closed { number } => {
+                // A slow one may be about an end after which the run went on.
+                if *number == self.state.ends
+                    && matches!(self.state.phase, Phase::Finished { closed: false, .. })
+                {
                     self.record(Record::Closed);
                 }
             }
@@ -123,7 +126,7 @@ impl Stepper<'_> {
             }
             Phase::Finished { verdict, closed } => {
                 if !closed {
-                    self.effect(Effect::Close { verdict });
+                    self.effect_close(verdict);
                 }
             }
         }
@@ -547,6 +550,11 @@ impl Stepper<'_> {
 
     fn finish(&mut self, verdict: Verdict) {
         self.record(Record::Finished { verdict });
-        self.effect(Effect::Close { verdict });
+        self.effect_close(verdict);
+    }
+
+    fn effect_close(&mut self, verdict: Verdict) {
+        let number = self.state.ends;
+        self.effect(Effect::Close { number, verdict });
     }
 }

@@ -28,7 +28,7 @@ pub(crate) enum Msg {
     Stderr(String),
     /// The agent's standard output is over.
     StreamEnd,
-    /// Its standard error is over.
+    /// The agent's standard error is over; every piece of it came before.
     StderrEnd,
     /// The agent's process ended, or may have.
     Exit,
@@ -179,4 +179,29 @@ pub(crate) fn watch_signals(tell: SyncSender<Msg>) -> std::io::Result<()> {
         }
     })
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_standard_error_comes_after_all_of_it() {
+        let (tell, told) = mpsc::sync_channel(1);
+        let text = "No conversation found\n".repeat(1000);
+        read_stderr(std::io::Cursor::new(text.clone()), tell).unwrap();
+        let mut heard = String::new();
+        let mut ends = 0;
+        for msg in told {
+            match msg {
+                Msg::Stderr(piece) => {
+                    assert_eq!(ends, 0);
+                    heard.push_str(&piece);
+                }
+                Msg::StderrEnd => ends += 1,
+                other => unreachable!("{other:?}"),
+            }
+        }
+        assert_eq!((heard, ends), (text, 1));
+    }
 }

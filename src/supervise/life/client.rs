@@ -9,8 +9,25 @@ use crate::agent::tree::ProcessKey;
 use crate::format::claude_stream::user_message;
 use crate::supervise::classify::Exit;
 
-/// How long output may still come after the process ended.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// How long output may still come after the process ended. It is the whole of this only when
+/// something else holds the pipes open, or when the machine is busy beyond reason.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// What of its output was read to the end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Drained {
+    /// The stream of events.
+    pub(super) stream: bool,
+    /// Its standard error, which may be the only place that says why it ended.
+    pub(super) stderr: bool,
+}
+
+impl Drained {
+    /// Whether nothing more is to be waited for, this long after the end of the process.
+    fn is_enough(self, since_exit: Duration) -> bool {
+        (self.stream && self.stderr) || since_exit >= DRAIN_GRACE
+    }
+}
 
 /// The agent's process.
 #[derive(Debug)]
@@ -19,10 +36,8 @@ pub(super) struct Client {
     pub(super) key: Option<ProcessKey>,
     /// What its standard input is told; none once that is closed.
     pub(super) stdin: Option<Sender<String>>,
-    /// Whether all of its standard output was read.
-    pub(super) stream_over: bool,
-    /// Whether all of its standard error was read; it tells why a start was refused.
-    pub(super) stderr_over: bool,
+    /// What of its output was read to the end.
+    pub(super) drained: Drained,
     /// How and when it ended.
     pub(super) exit: Option<(Exit, Instant)>,
 }
@@ -40,9 +55,8 @@ impl Client {
 
     /// Whether it ended, and nothing more is to come from it.
     pub(super) fn is_over(&self) -> bool {
-        let all_read = self.stream_over && self.stderr_over;
         self.exit
-            .is_some_and(|(_, at)| all_read || at.elapsed() >= DRAIN_GRACE)
+            .is_some_and(|(_, at)| self.drained.is_enough(at.elapsed()))
     }
 
     fn send(&self, line: String) {
@@ -94,6 +108,27 @@ impl Life<'_> {
     pub(super) fn send(&self, line: String) {
         if let Some(agent) = &self.agent {
             agent.send(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_outputs_are_read_before_an_end_is_judged_but_not_for_ever() {
+        let at_once = Duration::ZERO;
+        for (stream, stderr, after, enough) in [
+            (true, true, at_once, true),
+            (true, false, at_once, false),
+            (false, true, at_once, false),
+            (false, false, at_once, false),
+            (true, false, DRAIN_GRACE, true),
+            (false, false, DRAIN_GRACE, true),
+        ] {
+            let drained = Drained { stream, stderr };
+            assert_eq!(drained.is_enough(after), enough, "{drained:?} {after:?}");
         }
     }
 }

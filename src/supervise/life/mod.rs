@@ -228,12 +228,12 @@ impl<'a> Life<'a> {
             Msg::Stderr(text) => self.on_stderr(&text),
             Msg::StreamEnd => {
                 if let Some(agent) = &mut self.agent {
-                    agent.stream_over = true;
+                    agent.drained.stream = true;
                 }
             }
             Msg::StderrEnd => {
                 if let Some(agent) = &mut self.agent {
-                    agent.stderr_over = true;
+                    agent.drained.stderr = true;
                 }
             }
             // The look at it follows every message.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::client::Client;
+use super::client::{Client, Drained};
 use super::{Life, Phase};
 use crate::agent::shell::CommandReport;
 use crate::agent::{choose, process, worktree_git_folder};
@@ -106,8 +106,7 @@ impl Life<'_> {
             child,
             key,
             stdin: None,
-            stream_over: false,
-            stderr_over: false,
+            drained: Drained::default(),
             exit: None,
         });
         let text = |e: std::io::Error| format!("cannot start a thread: {e}");
