@@ -13,12 +13,23 @@ pub(crate) fn describe() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
         "Measured with `cargo bench --bench report` on {processors} × {model}, {memory} GB, \
-         Linux {}, {} ({}), {}.\n",
+         Linux {}, {} ({}), {}{}.\n",
         kernel.trim(),
         file_system(&std::env::temp_dir()),
         std::env::temp_dir().display(),
         first_line("git", &["--version"]),
+        if is_real_time() {
+            ", real-time priority"
+        } else {
+            ""
+        },
     )
+}
+
+/// Whether other work on the machine has to wait for this.
+fn is_real_time() -> bool {
+    let stat = procfs::process::Process::myself().and_then(|me| me.stat());
+    stat.is_ok_and(|stat| stat.rt_priority.is_some_and(|priority| priority > 0))
 }
 
 fn field(file: &str, name: &str) -> Option<String> {
