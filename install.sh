@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds Orchestra, puts it in place, and adds it to Claude Code as a plugin.
 #
-#   ./install.sh [--dry-run] [--prefix DIR] [--no-claude] [--from DIR]
+#   ./install.sh [--demo] [--dry-run] [--prefix DIR] [--no-claude] [--from DIR]
 #   ./install.sh --uninstall [--dry-run] [--prefix DIR] [--no-claude]
 #
 # Everything goes into ${XDG_DATA_HOME:-~/.local/share}/orchestra, in a folder per build, so
@@ -13,6 +13,7 @@ usage() {
     cat <<'EOF'
 Usage: ./install.sh [OPTIONS]
 
+  --demo         then show the whole job on a sample project: no login, no network
   --dry-run      say what would be done, and do nothing
   --prefix DIR   put the link to the program into DIR/bin [default: ~/.local]
   --no-claude    leave Claude Code's settings alone
@@ -33,12 +34,14 @@ run() {
 }
 
 dry=no
+demo=no
 claude=yes
 uninstall=no
 from=
 prefix=
 while [ $# -gt 0 ]; do
     case $1 in
+        --demo) demo=yes ;;
         --dry-run) dry=yes ;;
         --no-claude) claude=no ;;
         --uninstall) uninstall=yes ;;
@@ -209,7 +212,11 @@ case :$PATH: in
     *:"$prefix/bin":*) ;;
     *) say "Add $prefix/bin to PATH to use it in a terminal." ;;
 esac
-say "Next, in a git repository:  orchestra demo"
+if [ "$demo" = yes ]; then
+    say ""
+    exec "$home/current/bin/orchestra" demo
+fi
+say "Next, to see it work:       orchestra demo"
 if have_claude; then
     say "or inside Claude Code:      /parallel-dev \"Add user profiles, fix the login, update the docs\""
 fi

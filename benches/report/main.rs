@@ -13,6 +13,11 @@
 //! cargo bench --bench report -- --into README.md  # between the bench:begin and bench:end marks
 //! cargo bench --bench report -- --program PATH    # another build of orchestra
 //! ```
+//!
+//! Repositories are made in the temporary folder: `TMPDIR` chooses the disk. On a machine that
+//! has other work to do, the share of the processor that is left counts in the makespan;
+//! `chrt -r 1 cargo bench …` (as root, after a first run that builds everything) measures as if
+//! there were none.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -9,13 +9,17 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
     let usage = makespan::run(options, &tasks, 3);
     for (role, name) in [("conduct", "conductor"), ("supervise", "supervisor")] {
         table.row(
-            &format!("private memory of a {name}, five instances"),
+            &format!("memory of a {name}, five instances"),
+            &{
+                let (pss, private) = usage.memory_of.get(role).copied().unwrap_or_default();
+                format!(
+                    "{:.1} MB (private {:.1} MB)",
+                    pss as f64 / 1e6,
+                    private as f64 / 1e6
+                )
+            },
             &format!(
-                "{:.1} MB",
-                usage.private.get(role).copied().unwrap_or_default() as f64 / 1e6
-            ),
-            &format!(
-                "the largest of {} at its peak",
+                "PSS, the largest of {} at its peak",
                 usage.instances.get(role).copied().unwrap_or_default()
             ),
             "< 10 MB",

@@ -21,8 +21,8 @@ pub(crate) struct Usage {
     pub(crate) cpu: f64,
     /// Highest sum of the proportional memory of all its processes, bytes.
     pub(crate) memory: u64,
-    /// Highest private memory of one process, by its role; bytes.
-    pub(crate) private: BTreeMap<String, u64>,
+    /// Highest proportional and private memory of one process, by its role; bytes.
+    pub(crate) memory_of: BTreeMap<String, (u64, u64)>,
     /// How many processes had the role, at most at the same time.
     pub(crate) instances: BTreeMap<String, usize>,
 }
@@ -97,8 +97,8 @@ fn look(program: &Path, usage: &mut Usage) {
         let args = process.cmdline().unwrap_or_default();
         let role = args.into_iter().nth(1).unwrap_or_default();
         *instances.entry(role.clone()).or_default() += 1;
-        let most = usage.private.entry(role).or_default();
-        *most = private.max(*most);
+        let most = usage.memory_of.entry(role).or_default();
+        *most = (pss.max(most.0), private.max(most.1));
     }
     usage.memory = usage.memory.max(all);
     for (role, count) in instances {

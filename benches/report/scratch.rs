@@ -20,6 +20,9 @@ impl Scratch {
         scratch.git(&["init", "--quiet", "--initial-branch=main"]);
         scratch.git(&["config", "user.name", "Bench"]);
         scratch.git(&["config", "user.email", "bench@orchestra.invalid"]);
+        // Nothing of git's own is to go on in the background.
+        scratch.git(&["config", "gc.auto", "0"]);
+        scratch.git(&["config", "maintenance.auto", "false"]);
         for n in 0..count {
             let folder = repo.join(format!("src/part-{}", n / 50));
             if n % 50 == 0 {

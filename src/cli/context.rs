@@ -1,10 +1,8 @@
 //! What a command has to do with: its output, its surroundings, the repository it is about.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Global;
 use super::analyzer::Analyzer;
@@ -17,7 +15,7 @@ use crate::view::page::Page;
 
 /// The environment of this process, read once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Env(BTreeMap<OsString, OsString>);
+pub struct Env(Environment);
 
 impl Env {
     /// The real one.
@@ -27,30 +25,27 @@ impl Env {
     )]
     #[must_use]
     pub fn of_process() -> Self {
-        Self(std::env::vars_os().collect())
+        Self(Environment::from_vars(std::env::vars_os()))
     }
 
     /// One of these variables, for tests.
     pub fn of<K: Into<OsString>, V: Into<OsString>>(
         vars: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        Self(
-            vars.into_iter()
-                .map(|(k, v)| (k.into(), v.into()))
-                .collect(),
-        )
+        Self(Environment::from_vars(vars))
     }
 
     /// A variable that is set, not empty and readable as text.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let value = self.0.get(&OsString::from(name))?.to_str()?;
+        let value = self.0.get(name)?.to_str()?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// All variables.
-    pub fn iter(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
-        self.0.iter()
+    /// All of it, for processes that inherit it.
+    #[must_use]
+    pub fn all(&self) -> &Environment {
+        &self.0
     }
 
     /// The person's home folder.
@@ -99,7 +94,7 @@ impl Context<'_> {
     /// The environment that background processes and instances inherit.
     #[must_use]
     pub fn environment(&self) -> Environment {
-        Environment::from_vars(self.env.iter().map(|(k, v)| (k.clone(), v.clone())))
+        self.env.all().clone()
     }
 
     /// This program, for starting its background processes.
@@ -211,14 +206,7 @@ impl Context<'_> {
     }
 }
 
-/// The present time.
-#[must_use]
-pub fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
+pub use crate::conduct::now;
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use super::context::Env;
 use super::exit::Exit;
-use crate::agent::environment::Environment;
 use crate::agent::player::{PlayOptions, play};
 
 /// Play a script in the place of Claude Code (started by a supervisor)
@@ -32,7 +31,6 @@ pub(super) fn main(args: &Args, env: &Env) -> ExitCode {
             return Exit::Usage.into();
         }
     };
-    let environment = Environment::from_vars(env.iter().map(|(k, v)| (k.clone(), v.clone())));
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let code = play(
         &options,
@@ -40,7 +38,7 @@ pub(super) fn main(args: &Args, env: &Env) -> ExitCode {
         &mut std::io::stdout(),
         &mut std::io::stderr(),
         &cwd,
-        &environment,
+        env.all(),
     );
     ExitCode::from(code)
 }

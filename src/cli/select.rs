@@ -127,11 +127,10 @@ pub fn none_there(layout: &Layout) -> Failure {
 /// Sorts older runs first: by when they were created, then by id.
 #[must_use]
 pub fn age_key(run: &RunDir, snapshot: &Snapshot) -> (i64, OrchestrationId) {
+    // The journal tells milliseconds, the settings only seconds: two short runs can begin in one.
     let created = snapshot
-        .settings
-        .as_ref()
-        .and_then(|s| clock::parse(&s.created_at))
-        .or(snapshot.begun_at)
+        .begun_at
+        .or_else(|| clock::parse(&snapshot.settings.as_ref()?.created_at))
         .map(|at| at.0)
         .or_else(|| modified(run))
         .unwrap_or(0);

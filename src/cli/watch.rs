@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use notify::{RecursiveMode, Watcher};
 
 /// How long events of one change follow each other.
-const SAME_CHANGE: Duration = Duration::from_millis(20);
+const SAME_CHANGE: Duration = Duration::from_millis(10);
 
 /// Wakes when something in a folder changes.
 pub(super) struct Watch {

@@ -64,8 +64,14 @@ pub fn cleanup(
     which: Which,
     dry_run: bool,
 ) -> Result<Vec<Item>, GitError> {
-    let mut items = Vec::new();
-    let worktrees = context.repo.worktrees()?;
+    let room = Room {
+        worktrees: context.repo.worktrees()?,
+        // Looked once for all tasks: as a rule there is nothing to be ended.
+        has_processes: !dry_run && !tree::Tree::marked(run_marker(context)).find().is_empty(),
+        which,
+        dry_run,
+    };
+    let mut wanted_tasks = Vec::new();
     for ix in state.indexes() {
         let entry = state.task(ix);
         let Some(place) = &entry.place else { continue };
@@ -77,11 +83,15 @@ pub fn cleanup(
             Which::All => true,
         };
         if wanted {
-            let mut item = Item::of(Some(state.name(ix)));
-            let done = one(context, &worktrees, place, which, dry_run, &mut item);
-            items.extend(item.after(done));
+            wanted_tasks.push((state.name(ix), place));
         }
     }
+    let found = in_parallel(&wanted_tasks, |(task, place)| {
+        let mut item = Item::of(Some(task));
+        let done = one(context, &room, task, place, &mut item);
+        item.after(done)
+    });
+    let mut items: Vec<Item> = found.into_iter().flatten().collect();
     // Results that are being merged are proved in the scratch worktree.
     if !matches!(state.phase(), Phase::Integrating(_)) {
         let mut item = Item::of(None);
@@ -123,18 +133,55 @@ impl Item {
     }
 }
 
+/// What is the same for all tasks of one tidying up.
+struct Room {
+    worktrees: Vec<WorktreeInfo>,
+    /// Whether there are processes of the run's instances.
+    has_processes: bool,
+    which: Which,
+    dry_run: bool,
+}
+
+fn run_marker(context: &Context) -> tree::Marker {
+    tree::Marker::new(&context.token(), context.run.id(), None)
+}
+
+/// Does the same with all things, as many at a time as there are processors; the results are
+/// in the order of the things.
+fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = things.len().div_ceil(threads).max(1);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = things
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Vec<R>>()))
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| match part.join() {
+                Ok(results) => results,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    })
+}
+
 /// Tidies one task up; false when nothing of it is there.
 fn one(
     context: &Context,
-    worktrees: &[WorktreeInfo],
+    room: &Room,
+    task: &TaskName,
     place: &Place,
-    which: Which,
-    dry_run: bool,
     item: &mut Item,
 ) -> Result<bool, GitError> {
-    let Some(task) = &item.task.clone() else {
-        return Ok(false);
-    };
+    let Room {
+        worktrees,
+        has_processes,
+        which,
+        dry_run,
+    } = room;
+    let (which, dry_run) = (*which, *dry_run);
     let repo = &context.repo;
     let own = worktrees.iter().find(|w| w.path == place.worktree);
     item.worktree = own.map(|w| w.path.clone());
@@ -182,8 +229,10 @@ fn one(
     if item.kept.is_some() || dry_run {
         return Ok(true);
     }
-    // A lost supervisor may have left processes that still write there.
-    tree::end_marked(&context.token(), context.run.id(), Some(task));
+    if *has_processes {
+        // A lost supervisor may have left some that still write there.
+        tree::end_marked(&context.token(), context.run.id(), Some(task));
+    }
     if let Some(worktree) = &item.worktree
         && worktree.is_dir()
     {

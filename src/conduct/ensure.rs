@@ -132,6 +132,7 @@ pub fn is_at_rest(lines: &[journal::Line]) -> bool {
                 paused = false;
                 concluding = false;
             }
+            Record::Closed => concluding = false,
             Record::IntegrationStarted { .. } | Record::Finished { .. } => concluding = true,
             Record::AttemptStarted { task, .. } => {
                 active.insert(task.clone());

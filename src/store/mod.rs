@@ -1,8 +1,9 @@
 //! The orchestration folder: layout, locks, atomic writes, journal, inboxes, claims, the log.
 //!
 //! Every state is a file; every file has one writer at a time; every write replaces the
-//! whole file or appends one line. Reading never waits for a lock. Lock files are never
-//! removed: removing one would let two processes hold "the" lock on two inodes.
+//! whole file or appends whole lines. Only the log for people has several writers. Reading
+//! never waits for a lock. Lock files are never removed: removing one would let two processes
+//! hold "the" lock on two inodes.
 
 pub mod atomic;
 pub mod claims;

@@ -26,7 +26,7 @@ pub(crate) enum Msg {
     TooLong(u64),
     /// A piece of the agent's standard error.
     Stderr(String),
-    /// The agent's output is over.
+    /// The agent's standard output is over.
     StreamEnd,
     /// The agent's standard error is over; every piece of it came before.
     StderrEnd,

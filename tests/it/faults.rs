@@ -245,7 +245,8 @@ fn everything_killed_at_once_goes_on_in_the_same_sessions() {
     let run = room.only_run();
     for name in ["a", "b"] {
         let file = room.worktree(name).join(name);
-        wait_for("work", || file.exists().then_some(()));
+        let written = || fs::metadata(&file).is_ok_and(|m| m.len() > 0);
+        wait_for("work", || written().then_some(()));
     }
     room.kill_all();
     room.orchestra(&["wait"]).expect(0);

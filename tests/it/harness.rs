@@ -114,9 +114,15 @@ impl Process {
     pub(crate) fn kill(&self) {
         kill(self.pid);
         wait_for("the end of a killed process", || {
-            // Nothing is left of a process that only waits to be reaped.
-            let left = fs::read(format!("/proc/{}/environ", self.pid));
-            left.map_or(true, |vars| vars.is_empty()).then_some(())
+            // Its files are closed by the last of its threads; then it only waits to be reaped.
+            let folder = PathBuf::from(format!("/proc/{}", self.pid));
+            let threads = fs::read_dir(folder.join("task")).map_or(0, Iterator::count);
+            let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
+            let state = stat
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.chars().next());
+            (threads <= 1 && matches!(state, None | Some('Z' | 'X'))).then_some(())
         });
     }
 }
