@@ -68,6 +68,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             .collect();
         cx.print(&text)?;
     }
+    // Left for a reason is an answer; left because of an error is none.
+    if rows.iter().any(|(_, item)| item.failed) {
+        return Ok(Exit::Internal);
+    }
     Ok(Exit::Success)
 }
 
@@ -101,7 +105,9 @@ fn line(id: &str, item: &Item, dry_run: bool) -> String {
         .as_ref()
         .map_or_else(|| format!("{id} (merging)"), |task| format!("{id} {task}"));
     if let Some(why) = &item.kept {
-        return format!("kept     {what}: {why}\n");
+        let mut text = format!("kept     {what}: {why}\n");
+        keepsakes(item, &mut text);
+        return text;
     }
     let verb = if dry_run { "would go" } else { "removed " };
     let mut things = Vec::new();
@@ -112,8 +118,12 @@ fn line(id: &str, item: &Item, dry_run: bool) -> String {
         things.push(format!("branch {branch}"));
     }
     let mut text = format!("{verb} {what}: {}\n", things.join(", "));
+    keepsakes(item, &mut text);
+    text
+}
+
+fn keepsakes(item: &Item, text: &mut String) {
     for backup in &item.backups {
         text.push_str(&format!("         its work is kept as {backup}\n"));
     }
-    text
 }

@@ -42,6 +42,8 @@ pub struct Item {
     pub bytes: u64,
     /// Why it is left alone; none when it goes.
     pub kept: Option<String>,
+    /// Whether it is left because of an error, perhaps with a part of it gone.
+    pub failed: bool,
     /// The refs under which its work is kept.
     pub backups: Vec<String>,
 }
@@ -51,10 +53,11 @@ pub struct Item {
 /// Only what the journal says this run made is looked at. Before a worktree goes, its
 /// uncommitted work is in a backup ref; before a branch goes, its commits are in the base
 /// branch or in a backup ref. An instance that runs keeps all that it has. May be done again
-/// after a crash at any point.
+/// after a crash at any point. What goes wrong with one task's things is told in its item, and
+/// holds the others up in nothing.
 ///
 /// # Errors
-/// When git fails; what was not reached stays as it is.
+/// When git cannot list the worktrees; nothing was done then.
 pub fn cleanup(
     context: &Context,
     state: &State,
@@ -84,21 +87,50 @@ pub fn cleanup(
         }
     }
     let found = in_parallel(&wanted_tasks, |(task, place)| {
-        one(context, &room, task, place)
+        let mut item = Item::of(Some(task));
+        let done = one(context, &room, task, place, &mut item);
+        item.after(done)
     });
-    let mut items = Vec::new();
-    for item in found {
-        items.extend(item?);
-    }
+    let mut items: Vec<Item> = found.into_iter().flatten().collect();
     // Results that are being merged are proved in the scratch worktree.
     if !matches!(state.phase(), Phase::Integrating(_)) {
-        items.extend(scratch(context, dry_run)?);
+        let mut item = Item::of(None);
+        let done = scratch(context, dry_run, &mut item);
+        items.extend(item.after(done));
     }
     if !dry_run {
         // Succeeds only when nothing of anybody is left in it.
         let _ = fs::remove_dir(&context.settings.worktree_dir);
     }
     Ok(items)
+}
+
+impl Item {
+    /// Before anything of it was looked at.
+    fn of(task: Option<&TaskName>) -> Self {
+        Self {
+            task: task.cloned(),
+            worktree: None,
+            branch: None,
+            bytes: 0,
+            kept: None,
+            failed: false,
+            backups: Vec::new(),
+        }
+    }
+
+    /// What is to be told of it: nothing when nothing was there.
+    fn after(mut self, done: Result<bool, GitError>) -> Option<Self> {
+        match done {
+            Ok(true) => Some(self),
+            Ok(false) => None,
+            Err(error) => {
+                self.kept = Some(error.to_string());
+                self.failed = true;
+                Some(self)
+            }
+        }
+    }
 }
 
 /// What is the same for all tasks of one tidying up.
@@ -135,12 +167,14 @@ fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) ->
     })
 }
 
+/// Tidies one task up; false when nothing of it is there.
 fn one(
     context: &Context,
     room: &Room,
     task: &TaskName,
     place: &Place,
-) -> Result<Option<Item>, GitError> {
+    item: &mut Item,
+) -> Result<bool, GitError> {
     let Room {
         worktrees,
         has_processes,
@@ -150,20 +184,15 @@ fn one(
     let (which, dry_run) = (*which, *dry_run);
     let repo = &context.repo;
     let own = worktrees.iter().find(|w| w.path == place.worktree);
+    item.worktree = own.map(|w| w.path.clone());
     let tip = repo.branch_tip(&place.branch)?;
     if own.is_none() && tip.is_none() {
         release(context, place);
-        return Ok(None);
+        return Ok(false);
     }
     let full = place.branch.full_ref();
-    let mut item = Item {
-        task: Some(task.clone()),
-        worktree: own.map(|w| w.path.clone()),
-        branch: tip.as_ref().map(|_| place.branch.clone()),
-        bytes: own.map_or(0, |w| size(&w.path)),
-        kept: None,
-        backups: Vec::new(),
-    };
+    item.branch = tip.as_ref().map(|_| place.branch.clone());
+    item.bytes = own.map_or(0, |w| size(&w.path));
     let delivered = match (&tip, repo.branch_tip(&context.settings.base_branch)?) {
         (Some(tip), Some(base)) => repo.is_ancestor(tip, &base)?,
         _ => false,
@@ -198,7 +227,7 @@ fn one(
         }
     };
     if item.kept.is_some() || dry_run {
-        return Ok(Some(item));
+        return Ok(true);
     }
     if *has_processes {
         // A lost supervisor may have left some that still write there.
@@ -223,10 +252,10 @@ fn one(
         repo.worktree_remove(worktree, true)?;
     }
     if let Some(tip) = &tip {
-        delete_branch(context, &place.branch, tip, &mut item)?;
+        delete_branch(context, &place.branch, tip, item)?;
     }
     release(context, place);
-    Ok(Some(item))
+    Ok(true)
 }
 
 /// Of a repository inside a worktree a backup holds the id of its commit, and nothing else.
@@ -261,8 +290,8 @@ fn release(context: &Context, place: &Place) {
     }
 }
 
-/// The scratch worktree and the integration branch of the run.
-fn scratch(context: &Context, dry_run: bool) -> Result<Option<Item>, GitError> {
+/// The scratch worktree and the integration branch of the run; false when there is neither.
+fn scratch(context: &Context, dry_run: bool, item: &mut Item) -> Result<bool, GitError> {
     let repo = &context.repo;
     let path = scratch_worktree(&context.settings.worktree_dir, context.run.id());
     let known = repo.worktrees()?.into_iter().any(|w| w.path == path);
@@ -284,16 +313,11 @@ fn scratch(context: &Context, dry_run: bool) -> Result<Option<Item>, GitError> {
         branch = None;
     }
     if !known && branch.is_none() {
-        return Ok(None);
+        return Ok(false);
     }
-    let item = Item {
-        task: None,
-        worktree: known.then(|| path.clone()),
-        branch: branch.clone(),
-        bytes: if known { size(&path) } else { 0 },
-        kept: None,
-        backups: Vec::new(),
-    };
+    item.worktree = known.then(|| path.clone());
+    item.branch.clone_from(&branch);
+    item.bytes = if known { size(&path) } else { 0 };
     if !dry_run {
         if known {
             repo.worktree_remove(&path, true)?;
@@ -302,7 +326,7 @@ fn scratch(context: &Context, dry_run: bool) -> Result<Option<Item>, GitError> {
             repo.delete_ref(&branch.full_ref(), tip)?;
         }
     }
-    Ok(Some(item))
+    Ok(true)
 }
 
 /// Bytes below a folder, links not followed.

@@ -168,6 +168,8 @@ pub fn open_workspace(
     let run = layout.run(id);
     // First: a folder that shows up in `git status` for an instant could be committed.
     repo.exclude(&EXCLUDED)?;
+    private_folder(layout.root())?;
+    private_folder(run.dir())?;
     fs::create_dir_all(run.inbox()).map_err(StoreError::io("create", run.inbox()))?;
     fs::create_dir_all(layout.claims()).map_err(StoreError::io("create", layout.claims()))?;
     if let Some(request) = request
@@ -176,6 +178,19 @@ pub fn open_workspace(
         atomic::write(&run.request(), request.as_bytes(), Durability::Durable)?;
     }
     Ok(run)
+}
+
+/// Makes a folder that nobody but its owner may enter: requests and raw streams in it may hold
+/// secrets. One that is there keeps the mode that it has.
+fn private_folder(folder: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above).map_err(StoreError::io("create", above))?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if !folder.is_dir() => Err(StoreError::io("create", folder)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Either of two rooms' errors.
@@ -244,4 +259,29 @@ pub fn state_dir(env: &crate::agent::environment::Environment) -> PathBuf {
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         .unwrap_or_else(std::env::temp_dir)
         .join("orchestra")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn only_the_owner_may_enter_a_private_folder_and_those_above_stay_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let above = dir.path().join(".claude");
+        let folder = above.join("orchestration");
+        private_folder(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o700);
+        let plain = dir.path().join("plain");
+        fs::create_dir(&plain).unwrap();
+        assert_eq!(mode(&above), mode(&plain), "it is not ours alone");
+        // A person's choice stays.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).unwrap();
+        private_folder(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o750);
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(private_folder(&dir.path().join("file")).is_err());
+    }
 }

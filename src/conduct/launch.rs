@@ -1,4 +1,4 @@
-//! Starting a supervisor for an attempt, or finding the one that runs, and watching it.
+//! Starting a supervisor for an attempt, or finding the one that runs.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -15,8 +15,10 @@ use crate::format::launch_file::LaunchFile;
 use crate::format::outcome_file::OutcomeFile;
 use crate::format::status_file::StatusFile;
 use crate::store::atomic::{self, Durability};
+use crate::store::layout::RunDir;
 use crate::store::{claims, lock};
 
+use super::attend;
 use super::context::Context;
 use super::prepare::StartError;
 use super::prompt::{self, Briefing, Finished};
@@ -24,6 +26,9 @@ use super::worktree::{self, Rights};
 
 /// How long a supervisor may take to say that it holds its lock.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one that did not say so in that time may take to begin.
+const LATE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long an earlier attempt's supervisor may take to go.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(60);
@@ -77,7 +82,7 @@ pub(super) struct Over {
 pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartError> {
     let run = &context.run;
     let task = &context.plan.task(order.ix).name;
-    if let Some(over) = over(context, task, order.attempt)? {
+    if let Some(over) = over(run, task, order.attempt)? {
         return Ok(Launch::Over(over));
     }
     if lock::is_held(&run.lock(task)) {
@@ -101,7 +106,7 @@ pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartEr
         &file,
         Durability::Durable,
     )?;
-    start_supervisor(context, task)
+    start_supervisor(context, task, order.attempt)
 }
 
 /// Makes the worktree of a task ready. Returns the settings file to hand to the agent.
@@ -124,15 +129,6 @@ pub(super) fn make_ready(
     worktree::make_ready(&context.repo, &context.run, &task.name, place, &rights)
 }
 
-/// Blocks until the attempt's supervisor is gone, then tells what it left.
-///
-/// # Errors
-/// When the lock or the outcome file cannot be read.
-pub(super) fn watch(context: &Context, task: &TaskName, attempt: u32) -> Result<Over, StartError> {
-    lock::wait_until_free(&context.run.lock(task))?;
-    Ok(over(context, task, attempt)?.unwrap_or_else(|| lost(context, task)))
-}
-
 /// A task that was tidied up gave its names back; another run may have them by now.
 fn hold_names(context: &Context, task: &TaskName, place: &Place) -> Result<(), StartError> {
     let Some(name) = place.claimed_name() else {
@@ -147,7 +143,11 @@ fn hold_names(context: &Context, task: &TaskName, place: &Place) -> Result<(), S
     }
 }
 
-fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartError> {
+fn start_supervisor(
+    context: &Context,
+    task: &TaskName,
+    attempt: u32,
+) -> Result<Launch, StartError> {
     let run = &context.run;
     let args: [OsString; 7] = [
         "supervise".into(),
@@ -158,7 +158,7 @@ fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartE
         run.id().as_str().into(),
         task.as_str().into(),
     ];
-    let started = spawn_detached(
+    let mut started = spawn_detached(
         &context.exe,
         &args,
         run.dir(),
@@ -167,7 +167,13 @@ fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartE
         READY_PATIENCE,
     )
     .map_err(|e| StartError::Other(e.to_string()))?;
-    let readiness = started.readiness.clone();
+    let readiness = match started.readiness.clone() {
+        Readiness::Late => {
+            let began = || began(context, task, attempt);
+            attend::await_late(&mut started.child, began, LATE_PATIENCE)
+        }
+        said => said,
+    };
     started.reap_in_background();
     let held = lock::is_held(&run.lock(task));
     what_was_said(readiness, held).map_err(|why| {
@@ -184,18 +190,22 @@ fn start_supervisor(context: &Context, task: &TaskName) -> Result<Launch, StartE
 /// Whether the attempt runs, by what its supervisor said and whether its lock is held.
 fn what_was_said(readiness: Readiness, held: bool) -> Result<Launch, Option<String>> {
     match readiness {
-        Readiness::Ready | Readiness::Late => Ok(Launch::Running),
+        Readiness::Ready => Ok(Launch::Running),
         // One that a conductor started just before it was killed took the lock meanwhile; the
         // order that it found is the same.
         Readiness::Refused(_) if held => Ok(Launch::Running),
         Readiness::Refused(why) => Err(Some(why)),
-        Readiness::Silent => Err(None),
+        Readiness::Silent | Readiness::Late => Err(None),
     }
 }
 
 /// What the attempt left, when it ended by itself.
-fn over(context: &Context, task: &TaskName, attempt: u32) -> Result<Option<Over>, StartError> {
-    let outcome: Option<OutcomeFile> = atomic::read_json(&context.run.outcome(task), "an outcome")?;
+pub(super) fn over(
+    run: &RunDir,
+    task: &TaskName,
+    attempt: u32,
+) -> Result<Option<Over>, StartError> {
+    let outcome: Option<OutcomeFile> = atomic::read_json(&run.outcome(task), "an outcome")?;
     Ok(outcome
         .filter(|outcome| outcome.attempt == attempt)
         .map(|outcome| Over {
@@ -205,7 +215,7 @@ fn over(context: &Context, task: &TaskName, attempt: u32) -> Result<Option<Over>
 }
 
 /// A supervisor was killed: what is left of its instance ends, and the attempt counts as lost.
-fn lost(context: &Context, task: &TaskName) -> Over {
+pub(super) fn lost(context: &Context, task: &TaskName) -> Over {
     let report = tree::end_marked(&context.token(), context.run.id(), Some(task));
     let mut detail = "its supervisor was killed".to_owned();
     if report.signalled > 0 {

@@ -4,6 +4,7 @@
 //! it decided is in the journal, what it started has a life of its own, and the next one
 //! asks the state machine what is due.
 
+mod attend;
 pub mod cleanup;
 mod close;
 mod context;
@@ -146,8 +147,11 @@ pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductErr
 }
 
 /// What reaches the loop.
+#[derive(Debug, Clone)]
 enum Signal {
     Event(Event),
+    /// An attempt that was to be started or watched is not watched.
+    Unwatched(Box<work::Unwatched>),
     /// Something happened to the inbox.
     Inbox,
 }
@@ -194,10 +198,16 @@ impl Conductor {
         while !self.is_over() {
             match self.signals.recv_timeout(self.patience()) {
                 Ok(Signal::Event(event)) => self.take(&event)?,
+                Ok(Signal::Unwatched(unwatched)) => {
+                    if let Some(event) = self.work.judge(*unwatched) {
+                        self.take(&event)?;
+                    }
+                }
                 Ok(Signal::Inbox) | Err(RecvTimeoutError::Timeout) => {}
                 // The watcher and the workshop hold senders, so this cannot come.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.work.watch_again();
             // However much is heard meanwhile.
             if self.wake.is_some_and(|at| self.state.is_due(at, now())) {
                 self.wake = None;

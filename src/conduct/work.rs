@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::core::attempt::FailureClass;
 use crate::core::event::{Effect, Event, StopHow};
@@ -21,6 +21,7 @@ use crate::store::instance_inbox;
 use crate::store::lock::Lock;
 use crate::store::run_log;
 
+use super::attend::{self, Standing};
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
 use super::{Signal, close, prepare};
@@ -32,6 +33,17 @@ const STACK: usize = 512 * 1024;
 /// instant.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 
+/// When an attempt that lives and could not be watched is tried to be watched again.
+const WATCH_AGAIN: Duration = Duration::from_millis(500);
+
+/// An attempt that is not watched, and why.
+#[derive(Debug, Clone)]
+pub(super) struct Unwatched {
+    order: Order,
+    class: FailureClass,
+    detail: String,
+}
+
 /// The hands of a conductor.
 pub(super) struct Workshop {
     context: Arc<Context>,
@@ -40,6 +52,8 @@ pub(super) struct Workshop {
     stop_integration: Arc<AtomicBool>,
     /// Attempts that a thread already watches: adopting again must not watch them twice.
     watched: HashSet<(TaskIx, u32)>,
+    /// Attempts to watch again, and when.
+    again: Vec<(Instant, Order)>,
 }
 
 impl Workshop {
@@ -50,12 +64,13 @@ impl Workshop {
             busy: Arc::new(AtomicUsize::new(0)),
             stop_integration: Arc::new(AtomicBool::new(false)),
             watched: HashSet::new(),
+            again: Vec::new(),
         }
     }
 
     /// Whether no effect is being carried out.
     pub(super) fn is_idle(&self) -> bool {
-        self.busy.load(Ordering::SeqCst) == 0
+        self.busy.load(Ordering::SeqCst) == 0 && self.again.is_empty()
     }
 
     /// A line for people about what could not be done.
@@ -183,49 +198,89 @@ impl Workshop {
     fn prepare(&self, state: &State, task: TaskIx) {
         let name = state.name(task).clone();
         let dependencies = self.context.finished_before(state, task);
-        let failed = not_started(task);
+        let failed = Signal::Event(Event::NotStarted {
+            task,
+            class: FailureClass::Other,
+            detail: INNER_ERROR.into(),
+        });
         self.spawn("prepare", failed, move |context| {
-            match prepare::prepare(context, &name, &dependencies) {
+            Signal::Event(match prepare::prepare(context, &name, &dependencies) {
                 Ok(place) => Event::Prepared { task, place },
                 Err(error) => Event::NotStarted {
                     task,
                     class: error.class(),
                     detail: error.to_string(),
                 },
-            }
+            })
         });
     }
 
     fn launch(&mut self, order: Order) {
-        let (task, attempt) = (order.ix, order.attempt);
-        if !self.watched.insert((task, attempt)) {
-            return;
+        if self.watched.insert((order.ix, order.attempt)) {
+            self.attend(order);
         }
+    }
+
+    /// Starts the attempt if need be, and watches it.
+    fn attend(&self, order: Order) {
+        let (task, attempt) = (order.ix, order.attempt);
         let tell = self.tell.clone();
-        self.spawn("instance", not_started(task), move |context| {
+        let unwatched = |order, class, detail| {
+            Signal::Unwatched(Box::new(Unwatched {
+                order,
+                class,
+                detail,
+            }))
+        };
+        let failed = unwatched(order.clone(), FailureClass::Other, INNER_ERROR.into());
+        self.spawn("instance", failed, move |context| {
             let name = context.plan.task(task).name.clone();
             let over = match launch::launch(context, &order) {
                 Ok(Launch::Over(over)) => Ok(over),
                 Ok(Launch::Running) => {
                     let _ = tell.send(Signal::Event(Event::Launched { task, attempt }));
-                    launch::watch(context, &name, attempt)
+                    attend::watch(context, &name, attempt)
                 }
                 Err(error) => Err(error),
             };
             match over {
-                Ok(Over { end, session_seen }) => Event::Ended {
-                    task,
-                    attempt,
-                    end,
-                    session_seen,
-                },
-                Err(error) => Event::NotStarted {
-                    task,
-                    class: error.class(),
-                    detail: error.to_string(),
-                },
+                Ok(over) => Signal::Event(ended(task, attempt, over)),
+                Err(error) => unwatched(order, error.class(), error.to_string()),
             }
         });
+    }
+
+    /// What became of an attempt that is not watched; nothing when it lives, and is to be
+    /// watched again: a second attempt beside it would work in the same worktree.
+    pub(super) fn judge(&mut self, unwatched: Unwatched) -> Option<Event> {
+        let Unwatched {
+            order,
+            class,
+            detail,
+        } = unwatched;
+        let (task, attempt) = (order.ix, order.attempt);
+        let name = &self.context.plan.task(task).name;
+        match attend::standing(&self.context.run, name, attempt) {
+            Standing::Lives => {
+                self.again.push((Instant::now() + WATCH_AGAIN, order));
+                None
+            }
+            Standing::Over(over) => Some(ended(task, attempt, over)),
+            Standing::Absent => Some(Event::NotStarted {
+                task,
+                class,
+                detail,
+            }),
+        }
+    }
+
+    /// Watches those again whose time has come.
+    pub(super) fn watch_again(&mut self) {
+        let now = Instant::now();
+        let due: Vec<_> = self.again.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, order) in due {
+            self.attend(order);
+        }
     }
 
     fn stop(&self, task: &TaskName, how: StopHow) {
@@ -239,9 +294,9 @@ impl Workshop {
     fn integrate(&self, mode: MergeMode, tasks: Vec<MergeTask>) {
         self.stop_integration.store(false, Ordering::SeqCst);
         let stop = Arc::clone(&self.stop_integration);
-        let failed = Event::Integrated(IntegrationEnd::Failed {
+        let failed = Signal::Event(Event::Integrated(IntegrationEnd::Failed {
             detail: "integration broke off; the conductor's standard error says more".into(),
-        });
+        }));
         self.spawn("integrate", failed, move |context| {
             let settings = &context.settings;
             let job = Job {
@@ -260,13 +315,14 @@ impl Workshop {
                 log: context.run.verify_log(),
             };
             let tell = |line: &str| run_log::append(&context.run, super::now(), &[line]);
-            Event::Integrated(integrate::integrate(&job, &stop, &tell))
+            let end = integrate::integrate(&job, &stop, &tell);
+            Signal::Event(Event::Integrated(end))
         });
     }
 
     fn close(&self, state: &State, number: u32, verdict: Verdict) {
         let state = state.clone();
-        let closed = Event::Closed { number };
+        let closed = Signal::Event(Event::Closed { number });
         self.spawn("close", closed.clone(), move |context| {
             let lines = close::close(context, &state, verdict);
             run_log::append(&context.run, super::now(), &lines);
@@ -274,13 +330,13 @@ impl Workshop {
         });
     }
 
-    /// Runs `work` on a thread and sends the event that it returns; `failed` when it panics
+    /// Runs `work` on a thread and sends the signal that it returns; `failed` when it panics
     /// or no thread can be had.
     fn spawn(
         &self,
         name: &str,
-        failed: Event,
-        work: impl FnOnce(&Context) -> Event + Send + 'static,
+        failed: Signal,
+        work: impl FnOnce(&Context) -> Signal + Send + 'static,
     ) {
         let context = Arc::clone(&self.context);
         let tell = self.tell.clone();
@@ -291,21 +347,24 @@ impl Workshop {
             .name(name.to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                let event = catch_unwind(AssertUnwindSafe(|| work(&context))).unwrap_or(broken);
-                let _ = tell.send(Signal::Event(event));
+                let signal = catch_unwind(AssertUnwindSafe(|| work(&context))).unwrap_or(broken);
+                let _ = tell.send(signal);
                 busy.fetch_sub(1, Ordering::SeqCst);
             });
         if thread.is_err() {
             self.busy.fetch_sub(1, Ordering::SeqCst);
-            let _ = self.tell.send(Signal::Event(failed));
+            let _ = self.tell.send(failed);
         }
     }
 }
 
-fn not_started(task: TaskIx) -> Event {
-    Event::NotStarted {
+const INNER_ERROR: &str = "an inner error; the conductor's standard error says more";
+
+fn ended(task: TaskIx, attempt: u32, over: Over) -> Event {
+    Event::Ended {
         task,
-        class: FailureClass::Other,
-        detail: "an inner error; the conductor's standard error says more".into(),
+        attempt,
+        end: over.end,
+        session_seen: over.session_seen,
     }
 }

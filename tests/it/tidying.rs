@@ -199,3 +199,30 @@ fn a_place_that_a_person_took_over_is_left_alone() {
             .contains("c.md")
     );
 }
+
+#[test]
+fn what_goes_wrong_with_one_task_holds_no_other_up() {
+    let room = Room::new();
+    room.plan(&[("a", &[]), ("b", &[])]);
+    room.run(&["--no-merge"]).expect(0);
+    // Git still lists it, and cannot look into it.
+    let link = room.worktree("a").join(".git");
+    let good = fs::read(&link).unwrap();
+    fs::write(&link, "gitdir: /nonexistent\n").unwrap();
+    let said = room
+        .orchestra(&["cleanup", "all", "--json"])
+        .expect(7)
+        .json();
+    let found = items(&said);
+    assert_eq!(found.len(), 2, "{said}");
+    assert!(found[0].0 == "a" && found[0].1.is_some(), "{said}");
+    assert_eq!(found[1], ("b".to_owned(), None));
+    assert!(room.worktree("a").join("a.md").exists());
+    assert!(!room.worktree("b").exists());
+    assert_eq!(room.task_branches(), ["task/a"]);
+
+    fs::write(&link, good).unwrap();
+    room.orchestra(&["cleanup", "all"]).expect(0);
+    assert_eq!(room.task_branches(), Vec::<String>::new());
+    room.assert_tidy();
+}
