@@ -240,7 +240,9 @@ impl Fields {
     ) -> Self {
         let mut values = HashMap::new();
         let at = |name: &str| {
-            if place.is_empty() {
+            if name.is_empty() {
+                format!("{place}[\"\"]")
+            } else if place.is_empty() {
                 name.to_owned()
             } else {
                 format!("{place}.{name}")

@@ -726,3 +726,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_small_cut_names_its_place() {
+    let text = fixture!("payment-emergency");
+    for cut in 1..6 {
+        for at in 0..text.len() {
+            let end = (at + cut).min(text.len());
+            if !text.is_char_boundary(at) || !text.is_char_boundary(end) {
+                continue;
+            }
+            let damaged = format!("{}{}", &text[..at], &text[end..]);
+            if let Err(faults) = parse(damaged.as_bytes(), &Limits::default()) {
+                for fault in faults.list() {
+                    assert!(
+                        !fault.place.is_empty() && !fault.remedy.is_empty(),
+                        "{fault:?} of {}",
+                        &damaged[at.saturating_sub(60)..(at + 60).min(damaged.len())]
+                    );
+                }
+            }
+        }
+    }
+}
