@@ -180,7 +180,9 @@ impl Workshop {
                     others: self.context.others(state, task),
                 });
             }
-            Effect::Stop { task, how } => self.stop(state.name(task), how),
+            Effect::Stop { task, how } => {
+                self.stop(state.name(task), state.task(task).attempts, how);
+            }
             Effect::Integrate { mode, tasks } => {
                 let tasks = tasks
                     .iter()
@@ -283,8 +285,11 @@ impl Workshop {
         }
     }
 
-    fn stop(&self, task: &TaskName, how: StopHow) {
-        let request = InstanceRequest::Stop { how };
+    fn stop(&self, task: &TaskName, attempt: u32, how: StopHow) {
+        let request = InstanceRequest::Stop {
+            how,
+            attempt: Some(attempt),
+        };
         let posted = instance_inbox::post(&self.context.run, task, &request, super::now());
         if let Err(error) = posted {
             self.log(&format!("{task} could not be told to stop: {error}"));

@@ -21,6 +21,8 @@ pub enum InstanceRequest {
     Stop {
         /// How.
         how: StopHow,
+        /// The attempt that is meant; whichever runs when absent.
+        attempt: Option<u32>,
     },
     /// The instance itself says that it cannot go on without an answer.
     Stuck {
@@ -45,6 +47,9 @@ pub struct InstanceRequestFile {
     /// How to stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<StopHow>,
+    /// The attempt that is to stop; whichever runs when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
     /// The options that a stuck instance considered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
@@ -64,16 +69,21 @@ impl From<&InstanceRequest> for InstanceRequestFile {
     fn from(request: &InstanceRequest) -> Self {
         let (kind, text, how, options) = match request {
             InstanceRequest::Message { text } => ("message", Some(text.clone()), None, Vec::new()),
-            InstanceRequest::Stop { how } => ("stop", None, Some(*how), Vec::new()),
+            InstanceRequest::Stop { how, .. } => ("stop", None, Some(*how), Vec::new()),
             InstanceRequest::Stuck { reason, options } => {
                 ("stuck", Some(reason.clone()), None, options.clone())
             }
+        };
+        let attempt = match request {
+            InstanceRequest::Stop { attempt, .. } => *attempt,
+            InstanceRequest::Message { .. } | InstanceRequest::Stuck { .. } => None,
         };
         Self {
             schema_version: SCHEMA_VERSION,
             kind: kind.into(),
             text,
             how,
+            attempt,
             options,
         }
     }
@@ -94,6 +104,7 @@ impl TryFrom<InstanceRequestFile> for InstanceRequest {
             ("message" | "stuck", None) => Err(RequestFault::NoText(kind)),
             ("stop", _) => Ok(Self::Stop {
                 how: file.how.unwrap_or(StopHow::Pause),
+                attempt: file.attempt,
             }),
             _ => Err(RequestFault::Kind(kind)),
         }
@@ -112,9 +123,11 @@ mod tests {
             },
             InstanceRequest::Stop {
                 how: StopHow::Pause,
+                attempt: None,
             },
             InstanceRequest::Stop {
                 how: StopHow::Cancel,
+                attempt: Some(2),
             },
             InstanceRequest::Stuck {
                 reason: "no key".into(),

@@ -76,12 +76,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// When a request was posted, as its name tells; none for a name of another kind.
-#[must_use]
-pub fn posted_at(path: &Path) -> Option<Timestamp> {
-    number(path).map(Timestamp)
-}
-
 fn number(path: &Path) -> Option<i64> {
     let name = path.file_name()?.to_str()?;
     name.split_once('-')?.0.parse().ok()
@@ -128,6 +122,7 @@ mod tests {
         .unwrap();
         let stop = InstanceRequest::Stop {
             how: StopHow::Cancel,
+            attempt: None,
         };
         post(&run, &task, &stop, Timestamp(5)).unwrap();
         let found = pending(&folder);

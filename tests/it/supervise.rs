@@ -283,6 +283,7 @@ fn a_pause_interrupts_and_the_same_session_goes_on_later() {
     room.wait_for("work", |_| room.file("a").exists());
     let request = room.post(&InstanceRequest::Stop {
         how: StopHow::Pause,
+        attempt: Some(1),
     });
     supervisor.wait();
     assert_eq!(room.outcome().outcome, AttemptEnd::Paused);
@@ -300,6 +301,7 @@ fn a_cancelled_instance_ends_at_once() {
     room.wait_for("work", |_| room.file("a").exists());
     room.post(&InstanceRequest::Stop {
         how: StopHow::Cancel,
+        attempt: Some(1),
     });
     supervisor.wait();
     assert_eq!(room.outcome().outcome, AttemptEnd::Cancelled);
@@ -425,14 +427,27 @@ fn a_session_that_does_not_exist_or_exists_already_is_told() {
 }
 
 #[test]
-fn a_wish_to_stop_from_before_the_order_is_not_about_it() {
-    let room = Room::new(&json!([write("a", "x"), {"commit": "a"}]));
-    let stop = InstanceRequest::Stop {
+fn a_wish_to_stop_an_earlier_attempt_is_not_about_a_later_one() {
+    let mut room = Room::new(&json!([write("a", "x"), {"commit": "a"}]));
+    room.next_attempt(StartMode::Fresh);
+    let stop = |attempt| InstanceRequest::Stop {
         how: StopHow::Cancel,
+        attempt,
     };
-    let old = instance_inbox::post(&room.run, &room.task, &stop, Timestamp(1)).unwrap();
+    // Whatever the clock said when it was posted.
+    let late = Timestamp(i64::MAX / 2);
+    let old = instance_inbox::post(&room.run, &room.task, &stop(Some(1)), late).unwrap();
     assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
     assert!(!old.exists());
+    // One that names none is about whichever runs, and so is one for this attempt, even when
+    // the clock went back since the order.
+    for attempt in [None, Some(3)] {
+        let mut room = Room::new(&json!([write("a", "x"), {"sleep_ms": 600_000}]));
+        room.next_attempt(StartMode::Fresh);
+        room.next_attempt(StartMode::Fresh);
+        instance_inbox::post(&room.run, &room.task, &stop(attempt), Timestamp(1)).unwrap();
+        assert_eq!(room.attempt(), AttemptEnd::Cancelled);
+    }
 }
 
 #[test]

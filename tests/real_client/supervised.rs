@@ -125,6 +125,7 @@ fn a_pause_in_a_command_ends_everything_and_the_session_goes_on_at_its_own_cost(
     room.wait_for("the command", |_| room.file("../runs").exists());
     room.post(&InstanceRequest::Stop {
         how: StopHow::Pause,
+        attempt: Some(1),
     });
     supervisor.wait();
     assert_eq!(room.outcome().outcome, AttemptEnd::Paused);

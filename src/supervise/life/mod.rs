@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::Supervision;
 use super::gate::Rules;
@@ -77,8 +77,6 @@ enum Phase {
 pub(super) struct Life<'a> {
     supervision: &'a Supervision<'a>,
     launch: LaunchFile,
-    /// When the order was written; a wish to stop from before is not about this attempt.
-    ordered_at: Option<SystemTime>,
     report: Report,
     workshop: Workshop,
     slot: Option<ports::Slot>,
@@ -140,9 +138,6 @@ impl<'a> Life<'a> {
         let (tell, told) = mpsc::sync_channel(WAITING_MESSAGES);
         Self {
             supervision,
-            ordered_at: std::fs::metadata(run.launch(task))
-                .and_then(|m| m.modified())
-                .ok(),
             report,
             workshop,
             slot,

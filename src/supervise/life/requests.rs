@@ -1,8 +1,7 @@
 //! What others want of the instance: stop, a message; and being stuck until one comes.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::{Life, Phase};
 use crate::core::attempt::AttemptEnd;
@@ -30,8 +29,9 @@ impl Life<'_> {
                 continue;
             }
             match request {
-                Ok(InstanceRequest::Stop { how }) => {
-                    if self.is_stale(&path) {
+                Ok(InstanceRequest::Stop { how, attempt }) => {
+                    if attempt.is_some_and(|meant| meant < self.launch.attempt) {
+                        // It came too late for an attempt that is over.
                         let _ = std::fs::remove_file(&path);
                     } else {
                         self.taken.push(path);
@@ -56,18 +56,6 @@ impl Life<'_> {
                 }
                 Err(why) => self.note(&format!("a request means nothing: {why}")),
             }
-        }
-    }
-
-    /// Whether a wish to stop is from before the order for this attempt.
-    fn is_stale(&self, path: &Path) -> bool {
-        let ordered = self
-            .ordered_at
-            .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
-            .and_then(|since| i64::try_from(since.as_millis()).ok());
-        match (ordered, instance_inbox::posted_at(path)) {
-            (Some(ordered), Some(posted)) => posted.0 < ordered,
-            _ => false,
         }
     }
 
