@@ -33,7 +33,7 @@ pub fn ask(run: &RunDir, request: Request, cx: &Context<'_>) -> Result<(), Failu
     })
 }
 
-/// As [`ensure`], and tells the person on standard error what was done.
+/// As [`ensure()`], and tells the person on standard error what was done.
 pub(super) fn ensure_and_say(run: &RunDir, cx: &mut Context<'_>) {
     match ensure(run, cx) {
         Ok(Ensured::Started) => cx.remark(&format!(

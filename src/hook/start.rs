@@ -3,7 +3,7 @@
 //! On `/parallel-dev` it takes what was typed after the command, byte for byte, before any
 //! model sees it and without any shell: the workspace is made, the analysis is set going, and
 //! the session is told the id. It also answers the start of a session, see
-//! [`session`](super::session).
+//! [`super::session`].
 
 use std::path::Path;
 use std::time::Duration;

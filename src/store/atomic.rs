@@ -51,7 +51,7 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), St
 /// Returns false, and leaves the file alone, when it already exists.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
     let mut file = tempfile::Builder::new()
         .prefix(".tmp-")
@@ -70,7 +70,7 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
 /// Replaces `path` with `value` as indented JSON.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_json<T: Serialize>(
     path: &Path,
     what: &'static str,
