@@ -62,7 +62,7 @@ fn install() -> Result<PathBuf, String> {
 
 /// `ORCHESTRA_CLIENT_DIR`, else a folder in the target directory.
 fn client_folder() -> PathBuf {
-    if let Some(folder) = std::env::var_os("ORCHESTRA_CLIENT_DIR") {
+    if let Some(folder) = std::env::var_os("ORCHESTRA_CLIENT_DIR").filter(|v| !v.is_empty()) {
         return folder.into();
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
