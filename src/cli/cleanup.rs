@@ -3,21 +3,10 @@
 use super::select::{Purpose, RunChoice, choose};
 use super::{Context, Exit, Failure};
 use crate::conduct;
-use crate::conduct::cleanup::{Item, Which as Scope, cleanup};
+use crate::conduct::cleanup::{Item, Which, cleanup};
 use crate::format::SCHEMA_VERSION;
 use crate::store::layout::RunDir;
 use crate::view::page;
-
-/// What is tidied up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Which {
-    /// What done tasks left
-    Success,
-    /// What failed, skipped and cancelled tasks left
-    Failed,
-    /// Both
-    All,
-}
 
 /// Remove worktrees and branches that a run made; their work is kept in backup refs
 #[derive(Debug, clap::Args)]
@@ -79,12 +68,7 @@ fn tidy(run: &RunDir, args: &Args, cx: &Context<'_>) -> Result<Vec<Item>, Failur
     let context = conduct::load(run, &cx.own_exe()?, cx.environment())
         .map_err(|e| Failure::internal(e.to_string()).in_path(run.dir()))?;
     let state = conduct::read_state(&context)?;
-    let which = match args.which {
-        Which::Success => Scope::Success,
-        Which::Failed => Scope::Failed,
-        Which::All => Scope::All,
-    };
-    Ok(cleanup(&context, &state, which, args.dry_run)?)
+    Ok(cleanup(&context, &state, args.which, args.dry_run)?)
 }
 
 fn json(id: &str, item: &Item) -> serde_json::Value {

@@ -5,7 +5,6 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::Global;
-use super::analyzer::Analyzer;
 use super::failure::Failure;
 use crate::agent::environment::Environment;
 use crate::core::time::Timestamp;
@@ -86,8 +85,6 @@ pub struct Context<'a> {
     pub verbose: u8,
     /// The folder that was asked for with `--repo`.
     pub repo: Option<PathBuf>,
-    /// Makes plans out of requests.
-    pub analyzer: Option<&'a dyn Analyzer>,
 }
 
 impl Context<'_> {

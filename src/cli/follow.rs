@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use super::conductor;
 use super::watch::Watch;
 use super::{Context, Exit, Failure};
-use crate::conduct::ensure::Ensured;
+use crate::conduct::ensure::{self, Ensured};
 use crate::core::event::Request;
-use crate::core::record::Record;
 use crate::store::layout::RunDir;
 use crate::store::{inbox, journal};
 use crate::view::live::{self, Region, terminal_size};
@@ -158,11 +157,7 @@ fn is_over(run: &RunDir) -> Result<bool, Failure> {
     if inbox::letters_waiting(&run.inbox()) {
         return Ok(false);
     }
-    let lines = journal::read(&run.journal())?;
-    let closed = lines
-        .last()
-        .is_some_and(|line| matches!(line.entry, Record::Closed));
-    Ok(closed || crate::conduct::ensure::is_at_rest(&lines))
+    Ok(ensure::is_over(&journal::read(&run.journal())?))
 }
 
 fn end(run: &RunDir, cx: &Context<'_>) -> Result<Exit, Failure> {

@@ -169,7 +169,9 @@ fn manual(
     let rows: Vec<ManualRow> = previews
         .iter()
         .map(|p| {
-            let place = state.find(&p.task).and_then(|ix| context.place(&state, ix));
+            let place = state
+                .find(&p.task)
+                .and_then(|ix| state.task(ix).place.as_ref());
             let branch = place.map_or_else(String::new, |place| place.branch.to_string());
             row(p, &branch)
         })

@@ -43,7 +43,6 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-pub use analyzer::Analyzer;
 pub use context::{ColorWhen, Context, Env};
 pub use exit::Exit;
 pub use failure::Failure;
@@ -168,7 +167,6 @@ pub fn main() -> ExitCode {
         terminal: context::is_repaintable(&env),
         verbose: cli.global.verbose,
         repo: cli.global.repo.clone(),
-        analyzer: None,
         env,
     };
     perform(cli.command, &mut context).into()

@@ -56,8 +56,8 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
                 .orchestration
                 .clone()
                 .unwrap_or_else(|| create::new_id(cx.now()));
-            let run = create::open_workspace(repo, &id, obtained.request.as_deref())
-                .map_err(|e| refused(e.into()))?;
+            let run =
+                create::open_workspace(repo, &id, obtained.request.as_deref()).map_err(refused)?;
             // A prepared orchestration has its plan stored by whoever made it.
             if !run.plan().exists() {
                 create::store_plan(&run, plan).map_err(refused)?;

@@ -40,8 +40,6 @@ pub struct Obtained {
     pub parsed: Parsed,
     /// What the person asked for: their sentence, or what the task file says of it.
     pub request: Option<String>,
-    /// The issue that it comes from.
-    pub issue: Option<u64>,
     /// The orchestration that it was made for, when there is one.
     pub orchestration: Option<OrchestrationId>,
 }
@@ -65,11 +63,8 @@ impl PlanInput {
         let mut asked = None;
         let bytes = if let Some(file) = &self.tasks {
             cx.read_input(file)?
-        } else if let Some(number) = self.issue {
-            match cx.analyzer {
-                Some(analyzer) => analyzer.of_issue(repository(root)?, number)?,
-                None => return Err(no_issues()),
-            }
+        } else if self.issue.is_some() {
+            return Err(no_issues());
         } else {
             let text = match (&self.request, &self.request_file) {
                 (Some(text), _) => text.clone(),
@@ -81,10 +76,7 @@ impl PlanInput {
                 return Err(Failure::usage("the request is empty")
                     .next("say what you want: orchestra run \"Add user profiles\""));
             }
-            let bytes = match cx.analyzer {
-                Some(analyzer) => analyzer.of_request(repository(root)?, &text)?,
-                None => super::analyzer::by_claude(repository(root)?, &text, cx)?,
-            };
+            let bytes = super::analyzer::by_claude(repository(root)?, &text, cx)?;
             asked = Some(text);
             bytes
         };
@@ -94,7 +86,6 @@ impl PlanInput {
         Ok(Obtained {
             parsed,
             request,
-            issue: self.issue,
             orchestration: None,
         })
     }
@@ -108,7 +99,6 @@ impl PlanInput {
         Ok(Obtained {
             request: parsed.plan.request().map(str::to_owned),
             parsed,
-            issue: None,
             orchestration: None,
         })
     }
@@ -177,7 +167,6 @@ fn of_orchestration(
     Ok(Obtained {
         parsed,
         request,
-        issue: None,
         orchestration: Some(id),
     })
 }

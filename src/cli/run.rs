@@ -12,6 +12,7 @@ use crate::conduct::ensure::Ensured;
 use crate::conduct::worktree::default_folder;
 use crate::core::id::{BranchName, OrchestrationId};
 use crate::core::plan::ValidPlan;
+use crate::format::SCHEMA_VERSION;
 use crate::format::config::{AgentKind, Resolved};
 use crate::format::launch_file::AgentChoice;
 use crate::format::settings_file::SettingsFile;
@@ -141,7 +142,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
     let now = cx.now();
     let environment = cx.environment();
     Ok(SettingsFile {
-        schema_version: create::SETTINGS_VERSION,
+        schema_version: SCHEMA_VERSION,
         orchestration_id: what.id.clone().unwrap_or_else(|| create::new_id(now)),
         token: uuid::Uuid::new_v4(),
         created_at: clock::rfc3339(now),
@@ -183,8 +184,7 @@ pub(super) fn begin(
     if known.settings().exists() {
         return Err(refused(CreateError::Started(id.clone())));
     }
-    let run = create::open_workspace(repo, id, obtained.request.as_deref())
-        .map_err(|e| refused(e.into()))?;
+    let run = create::open_workspace(repo, id, obtained.request.as_deref()).map_err(refused)?;
     create::start(&run, &obtained.parsed.plan, settings).map_err(refused)?;
     Ok(run)
 }
@@ -288,9 +288,6 @@ pub(super) fn copy_results(run: &RunDir, to: &std::path::Path) -> Result<(), Fai
 pub(super) fn refused(error: CreateError) -> Failure {
     match error {
         CreateError::Store(error) => Failure::internal(error.to_string()),
-        CreateError::NoBranch(_) | CreateError::TwoBases { .. } | CreateError::Started(_) => {
-            Failure::environment(error.to_string())
-        }
         other => Failure::environment(other.to_string()),
     }
 }

@@ -7,6 +7,7 @@ use super::failure::Failure;
 use crate::core::id::{OrchestrationId, TaskName};
 use crate::core::plan::nearest;
 use crate::store::layout::{Layout, RunDir};
+use crate::store::modified;
 use crate::view::clock;
 use crate::view::snapshot::{Snapshot, Standing};
 
@@ -132,15 +133,9 @@ pub fn age_key(run: &RunDir, snapshot: &Snapshot) -> (i64, OrchestrationId) {
         .begun_at
         .or_else(|| clock::parse(&snapshot.settings.as_ref()?.created_at))
         .map(|at| at.0)
-        .or_else(|| modified(run))
+        .or_else(|| Some(modified(run.dir())?.0))
         .unwrap_or(0);
     (created, run.id().clone())
-}
-
-fn modified(run: &RunDir) -> Option<i64> {
-    let at = run.dir().metadata().ok()?.modified().ok()?;
-    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_millis()).ok()
 }
 
 fn named(runs: &[RunDir], name: &str) -> Result<RunDir, Failure> {

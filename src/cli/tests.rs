@@ -28,7 +28,6 @@ fn run_in(folder: &std::path::Path, args: &[&str], input: &str, width: usize) ->
         terminal: false,
         verbose: 0,
         repo: None,
-        analyzer: None,
     };
     let exit = run_args(
         std::iter::once("orchestra").chain(args.iter().copied()),
@@ -358,7 +357,6 @@ fn a_broken_pipe_ends_quietly() {
             terminal: false,
             verbose: 0,
             repo: None,
-            analyzer: None,
         };
         let exit = run_args(
             std::iter::once("orchestra").chain(args.iter().copied()),

@@ -22,10 +22,13 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Which {
     /// Those that are done and whose result the base branch holds.
+    #[value(help = "What done tasks left")]
     Success,
     /// Those that failed, were cancelled or never ran.
+    #[value(help = "What failed, skipped and cancelled tasks left")]
     Failed,
     /// All of them.
+    #[value(help = "Both")]
     All,
 }
 

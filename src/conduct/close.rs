@@ -3,6 +3,7 @@
 use crate::core::record::{IntegrationEnd, Verdict};
 use crate::core::state::State;
 use crate::format::settings_file::CleanupWhen;
+use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::view::snapshot::Snapshot;
 use crate::view::{report, report_json};
@@ -35,37 +36,34 @@ pub(super) fn close(context: &Context, state: &State, verdict: Verdict) -> Vec<S
             )),
         }
     }
-    if let Err(error) = write_results(context) {
-        lines.push(format!("the results could not be written: {error}"));
-    }
-    if let Err(error) = write_reports(context) {
-        lines.push(format!("the report could not be written: {error}"));
+    match Snapshot::load(&context.run, super::now()) {
+        Ok(snapshot) => {
+            if let Err(error) = write_results(context, &snapshot) {
+                lines.push(format!("the results could not be written: {error}"));
+            }
+            if let Err(error) = write_report(context, &snapshot) {
+                lines.push(format!("the report could not be written: {error}"));
+            }
+        }
+        Err(error) => lines.push(format!(
+            "neither results nor report could be written: {error}"
+        )),
     }
     lines
 }
 
 /// Writes `results.json`.
-///
-/// # Errors
-/// When the run cannot be read or the file cannot be written.
-pub fn write_results(context: &Context) -> Result<(), String> {
-    let snapshot = look(context)?;
-    let results = report_json::results(&snapshot);
+fn write_results(context: &Context, snapshot: &Snapshot) -> Result<(), StoreError> {
     atomic::write_json(
         &context.run.results(),
         "the results",
-        &results,
+        &report_json::results(snapshot),
         Durability::Durable,
     )
-    .map_err(|e| e.to_string())
 }
 
 /// Writes the report of a good or a bad end.
-///
-/// # Errors
-/// When the run cannot be read or the file cannot be written.
-pub fn write_reports(context: &Context) -> Result<(), String> {
-    let snapshot = look(context)?;
+fn write_report(context: &Context, snapshot: &Snapshot) -> Result<(), StoreError> {
     let (path, stale, text) = match snapshot.verdict() {
         Some(Verdict::Success | Verdict::Partial | Verdict::Unmerged) => {
             let files = match &snapshot.integration {
@@ -74,7 +72,7 @@ pub fn write_reports(context: &Context) -> Result<(), String> {
                 }
                 _ => None,
             };
-            let text = report::success(&snapshot, files.as_deref());
+            let text = report::success(snapshot, files.as_deref());
             (
                 context.run.success_report(),
                 context.run.failure_report(),
@@ -84,18 +82,16 @@ pub fn write_reports(context: &Context) -> Result<(), String> {
         Some(Verdict::Failed | Verdict::Cancelled) => (
             context.run.failure_report(),
             context.run.success_report(),
-            report::failure(&snapshot),
+            report::failure(snapshot),
         ),
         None => return Ok(()),
     };
-    atomic::write(&path, text.as_bytes(), Durability::Durable).map_err(|e| e.to_string())?;
+    atomic::write(&path, text.as_bytes(), Durability::Durable)?;
     // A run that was continued leaves one report: that of its last end.
     match std::fs::remove_file(&stale) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", stale)(e))
+        }
         _ => Ok(()),
     }
-}
-
-fn look(context: &Context) -> Result<Snapshot, String> {
-    Snapshot::load(&context.run, super::now()).map_err(|e| e.to_string())
 }

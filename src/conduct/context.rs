@@ -6,7 +6,6 @@ use crate::agent::environment::Environment;
 use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
 use crate::core::plan::ValidPlan;
-use crate::core::record::Place;
 use crate::core::state::{State, TaskState};
 use crate::format::settings_file::SettingsFile;
 use crate::git::Repo;
@@ -78,11 +77,5 @@ impl Context {
             .filter(|other| **other != ix)
             .map(|other| state.name(*other).clone())
             .collect()
-    }
-
-    /// The place of a task, once it is claimed.
-    #[must_use]
-    pub fn place(&self, state: &State, ix: TaskIx) -> Option<Place> {
-        state.task(ix).place.clone()
     }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use crate::core::id::{BranchName, Oid, OrchestrationId};
 use crate::core::plan::ValidPlan;
 use crate::core::time::Timestamp;
-use crate::format::SCHEMA_VERSION;
 use crate::format::plan_file;
 use crate::format::settings_file::SettingsFile;
 use crate::git::{GitError, Head, Repo};
@@ -163,7 +162,7 @@ pub fn open_workspace(
     repo: &Repo,
     id: &OrchestrationId,
     request: Option<&str>,
-) -> Result<RunDir, StoreOrGit> {
+) -> Result<RunDir, CreateError> {
     let layout = Layout::new(repo.root());
     let run = layout.run(id);
     // First: a folder that shows up in `git status` for an instant could be committed.
@@ -190,25 +189,6 @@ fn private_folder(folder: &Path) -> Result<(), StoreError> {
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if !folder.is_dir() => Err(StoreError::io("create", folder)(error)),
         _ => Ok(()),
-    }
-}
-
-/// Either of two rooms' errors.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
-pub enum StoreOrGit {
-    #[error(transparent)]
-    Git(#[from] GitError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<StoreOrGit> for CreateError {
-    fn from(error: StoreOrGit) -> Self {
-        match error {
-            StoreOrGit::Git(error) => Self::Git(error),
-            StoreOrGit::Store(error) => Self::Store(error),
-        }
     }
 }
 
@@ -242,9 +222,6 @@ pub fn start(run: &RunDir, plan: &ValidPlan, settings: &SettingsFile) -> Result<
     )?;
     Ok(())
 }
-
-/// The version for new settings files.
-pub const SETTINGS_VERSION: u32 = SCHEMA_VERSION;
 
 /// The folder of the machine's user for what is shared between runs: `XDG_STATE_HOME` or
 /// `~/.local/state`, below it `orchestra`; the temporary folder when there is neither.

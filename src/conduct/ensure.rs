@@ -101,6 +101,12 @@ fn needs_one(run: &RunDir) -> bool {
     let Ok(lines) = journal::read(&run.journal()) else {
         return false;
     };
+    !is_over(&lines)
+}
+
+/// Whether a run goes on by no means of its own: closed and not taken up again, or at rest.
+#[must_use]
+pub fn is_over(lines: &[journal::Line]) -> bool {
     let closed = lines
         .iter()
         .rev()
@@ -114,13 +120,12 @@ fn needs_one(run: &RunDir) -> bool {
             _ => None,
         })
         .unwrap_or(false);
-    !closed && !is_at_rest(&lines)
+    closed || is_at_rest(lines)
 }
 
 /// Paused with nothing in work: it waits for a person, not for a conductor. A pause that
 /// comes while the results are merged, or later, holds nothing back.
-#[must_use]
-pub fn is_at_rest(lines: &[journal::Line]) -> bool {
+fn is_at_rest(lines: &[journal::Line]) -> bool {
     let mut paused = false;
     let mut concluding = false;
     let mut active = std::collections::HashSet::new();

@@ -20,11 +20,10 @@ pub mod worktree;
 
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use notify::Watcher;
 
-pub use close::{write_reports, write_results};
 pub use context::Context;
 pub use early::make_all;
 pub use prepare::StartError;
@@ -294,10 +293,4 @@ fn watch(folder: &Path, tell: Sender<Signal>) -> Option<notify::RecommendedWatch
         .watch(folder, notify::RecursiveMode::NonRecursive)
         .ok()?;
     Some(watcher)
-}
-
-/// How long something took, for the log.
-#[must_use]
-pub fn elapsed_since(start: Instant) -> crate::core::time::Millis {
-    crate::core::time::Millis(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
 }

@@ -166,7 +166,7 @@ impl Workshop {
                 start,
                 lesson,
             } => {
-                let Some(place) = self.context.place(state, task) else {
+                let Some(place) = state.task(task).place.clone() else {
                     return;
                 };
                 self.launch(Order {

@@ -53,14 +53,6 @@ pub fn run(start: &Path, id: &OrchestrationId) -> Option<(PathBuf, RunDir)> {
     run.dir().is_dir().then_some((main, run))
 }
 
-/// When a file was last changed, milliseconds since 1970.
-#[must_use]
-pub fn modified(path: &Path) -> Option<i64> {
-    let at = path.metadata().ok()?.modified().ok()?;
-    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_millis()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use crate::conduct::{
 use crate::format::hook_json::HookEvent;
 use crate::store::inbox;
 use crate::store::layout::RunDir;
+use crate::store::modified;
 use crate::store::run_log;
 
 /// A run that nobody touched for this long is not taken up unasked, milliseconds.
@@ -30,7 +31,7 @@ pub fn begun(event: &HookEvent, world: &World) -> Outcome {
             continue;
         }
         let id = run.id();
-        let touched = place::modified(&run.journal()).unwrap_or(0);
+        let touched = modified(&run.journal()).map_or(0, |at| at.0);
         if now.saturating_sub(touched) > FRESH {
             said.push(format!(
                 "the orchestration {id} is unfinished and nobody works on it; \

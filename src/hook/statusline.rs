@@ -13,6 +13,7 @@ use super::{Outcome, place};
 use crate::conduct;
 use crate::core::record::Verdict;
 use crate::core::time::{Millis, Timestamp};
+use crate::store::modified;
 use crate::view::figures::{TimeLeft, overall, time_left, totals};
 use crate::view::lines::short;
 use crate::view::page;
@@ -225,7 +226,7 @@ pub fn hook(world: &World) -> Outcome {
 
 /// Ended so long ago that it is not shown; told without reading its journal.
 fn is_old_news(run: &crate::store::layout::RunDir, now: Timestamp) -> bool {
-    place::modified(&run.results()).is_some_and(|at| now.since(Timestamp(at)) > AFTERGLOW)
+    modified(&run.results()).is_some_and(|at| now.since(at) > AFTERGLOW)
 }
 
 /// The line for one run; none when there is nothing to say.

@@ -15,6 +15,17 @@ pub mod lock;
 pub mod run_log;
 
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use crate::core::time::Timestamp;
+
+/// When a file or folder was last changed; none when that is not known.
+#[must_use]
+pub fn modified(path: &Path) -> Option<Timestamp> {
+    let at = path.metadata().ok()?.modified().ok()?;
+    let since = at.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp(i64::try_from(since.as_millis()).ok()?))
+}
 
 /// What can go wrong with the files of an orchestration.
 #[derive(Debug, thiserror::Error)]

@@ -5,12 +5,9 @@
 
 use std::io::{self, Write};
 
-use crate::store::journal::Line;
-
 use super::clock;
 use super::figures;
 use super::lines::{self, short};
-use super::log_line;
 use super::page::{Page, bar, cell, columns, fit, one_line, plural};
 use super::snapshot::{Snapshot, TaskView, Word};
 use super::summary;
@@ -184,14 +181,6 @@ fn task_row(snapshot: &Snapshot, task: &TaskView, name_width: usize, page: &Page
         page.faint(&doing)
     );
     row.trim_end().to_owned()
-}
-
-/// The progress line for a record where nothing can be repainted.
-#[must_use]
-pub fn progress_line(line: &Line, page: &Page) -> Option<String> {
-    let (text, tone) = log_line::text(&line.entry)?;
-    let time = page.faint(&clock::time_of_day(line.at));
-    Some(format!("{time} {}\n", page.paint(tone, &text)))
 }
 
 /// Lines at the foot of a terminal that are painted again and again.

@@ -73,7 +73,6 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let obtained = Obtained {
         request: parsed.plan.request().map(str::to_owned),
         parsed,
-        issue: None,
         orchestration: None,
     };
     let settings = prepare(&Preparation {
