@@ -43,6 +43,20 @@ pub enum MergeMode {
     Review,
 }
 
+/// How a task's work becomes part of the base branch. What it holds afterwards is the same
+/// in every style; only the history differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeliveryStyle {
+    /// One merge commit per task, on top of its own commits.
+    #[default]
+    Merge,
+    /// One commit per task.
+    Squash,
+    /// The task's own commits, made again on top of what came before.
+    Rebase,
+}
+
 /// How integration ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "kebab-case")]

@@ -116,8 +116,18 @@ pub enum GitError {
     WorktreeLocked { path: PathBuf, reason: String },
     #[error("{ours} and {theirs} have no common history, so they cannot be merged")]
     Unrelated { ours: Oid, theirs: Oid },
-    #[error("the commit could not be signed (commit.gpgsign is set): {detail}")]
+    #[error(
+        "the commit could not be signed, which commit.gpgSign asks for: {detail}; make `git commit --allow-empty -S` work in this repository without typing anything (user.signingKey, gpg.format, an agent that holds the key), or switch commit.gpgSign off"
+    )]
     Signing { detail: String },
+    #[error(
+        "the repository's {hook} hook refused the commit {subject:?}: {detail}; change the hook, or do not let hooks judge commits that are made for delivery"
+    )]
+    CommitRefused {
+        hook: &'static str,
+        subject: String,
+        detail: String,
+    },
 }
 
 fn exit_text(code: Option<i32>) -> String {

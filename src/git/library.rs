@@ -5,7 +5,7 @@ use std::path::Path;
 use git2::{Delta, DiffFindOptions, DiffOptions, ErrorCode, ObjectType, Repository, Sort};
 
 use super::error::GitError;
-use super::objects::{ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines, Stamp};
+use super::objects::{ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines, Moment, Stamp};
 use crate::core::id::Oid;
 
 fn failed(doing: &'static str) -> impl Fn(git2::Error) -> GitError {
@@ -106,6 +106,7 @@ pub(crate) fn commits_between(
                 email: text(commit.author().email_bytes()),
             },
             time: commit.author().when().seconds(),
+            offset: commit.author().when().offset_minutes(),
         });
     }
     Ok(commits)
@@ -270,10 +271,12 @@ pub(crate) fn commit(
     stamp: &Stamp,
 ) -> Result<Oid, GitError> {
     let doing = failed("writing a commit");
-    let time = git2::Time::new(stamp.time, stamp.offset);
-    let signature =
-        |who: &Identity| git2::Signature::new(&who.name, &who.email, &time).map_err(&doing);
-    let (author, committer) = (signature(&stamp.author)?, signature(&stamp.committer)?);
+    let signature = |who: &Identity, when: Moment| {
+        let time = git2::Time::new(when.time, when.offset);
+        git2::Signature::new(&who.name, &who.email, &time).map_err(&doing)
+    };
+    let author = signature(&stamp.author, stamp.written)?;
+    let committer = signature(&stamp.committer, stamp.committed)?;
     let tree = repo
         .find_tree(git2_oid(tree)?)
         .map_err(|_| GitError::Missing {

@@ -11,7 +11,8 @@
 //! | `command` | the one function that starts `git` |
 //! | `repo` | finding the repository and its main checkout, `HEAD` |
 //! | `objects`, `library`, `plumbing` | commits, trees, diffs, refs: the surface and its two backends |
-//! | `merge` | merging two commits in memory, by git itself |
+//! | `merge`, `replay` | merging two commits and picking one in memory, by git itself |
+//! | `message`, `hooks` | trailers of commit messages; hooks that judge commits |
 //! | `refs` | compare-and-swap of refs, backups |
 //! | `worktree` | adding, removing and listing worktrees |
 //! | `checkout` | the state of a working tree: status, diff, snapshot, reset |
@@ -26,13 +27,16 @@ mod command;
 mod deliver;
 mod error;
 mod exclude;
+mod hooks;
 mod include;
 mod library;
 mod lock;
 mod merge;
+mod message;
 mod objects;
 mod plumbing;
 mod refs;
+mod replay;
 mod repo;
 mod scratch;
 mod submodule;
@@ -49,6 +53,7 @@ pub use deliver::{DeliverError, Delivered};
 pub use error::GitError;
 pub use include::INCLUDE_FILE;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
+pub use message::{trailer_values, with_trailers};
 pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
 pub use refs::{BackupKind, Expected};
 pub use repo::{Backend, Head, Repo};

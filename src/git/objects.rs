@@ -23,6 +23,8 @@ pub struct CommitInfo {
     pub author: Identity,
     /// When it was written: seconds since 1970, UTC.
     pub time: i64,
+    /// What the author's clock showed beside UTC then: minutes east of it.
+    pub offset: i32,
 }
 
 /// A name and an e-mail address, as in commits.
@@ -110,7 +112,16 @@ impl DiffStat {
 #[derive(Debug, Clone)]
 pub(crate) struct Stamp {
     pub(crate) author: Identity,
+    /// When the author wrote it.
+    pub(crate) written: Moment,
     pub(crate) committer: Identity,
+    /// When it is committed.
+    pub(crate) committed: Moment,
+}
+
+/// A time as commits hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
     /// Seconds since 1970.
     pub(crate) time: i64,
     /// Minutes east of UTC.
@@ -122,6 +133,38 @@ pub(crate) struct Stamp {
 pub struct Author {
     stamp: Stamp,
     sign: bool,
+}
+
+impl Author {
+    /// The same committer for a commit that somebody else wrote before: who and when stay
+    /// as they were. A name that git would not take back (old tools wrote empty ones) is
+    /// replaced.
+    #[must_use]
+    pub fn for_work_of(&self, commit: &CommitInfo) -> Self {
+        let who = &commit.author;
+        let author = if who.name.trim().is_empty() || who.email.trim().is_empty() {
+            Identity::orchestra()
+        } else {
+            who.clone()
+        };
+        Self {
+            stamp: Stamp {
+                author,
+                written: Moment {
+                    time: commit.time,
+                    offset: commit.offset,
+                },
+                ..self.stamp.clone()
+            },
+            sign: self.sign,
+        }
+    }
+
+    /// Whether its commits are signed, as the person's `commit.gpgSign` asks for.
+    #[must_use]
+    pub fn signs(&self) -> bool {
+        self.sign
+    }
 }
 
 impl Repo {
@@ -327,12 +370,13 @@ impl Repo {
             .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
         let author = plumbing::ident(self, "GIT_AUTHOR_IDENT")?;
         let (time, offset) = author.as_ref().map_or((now, 0), |(_, t, o)| (*t, *o));
+        let now = Moment { time, offset };
         if let Some(identity) = identity {
             return Ok(Stamp {
                 author: identity.clone(),
+                written: now,
                 committer: identity.clone(),
-                time,
-                offset,
+                committed: now,
             });
         }
         let committer = plumbing::ident(self, "GIT_COMMITTER_IDENT")?;
@@ -341,9 +385,9 @@ impl Repo {
         };
         Ok(Stamp {
             author: named(author),
+            written: now,
             committer: named(committer),
-            time,
-            offset,
+            committed: now,
         })
     }
 }

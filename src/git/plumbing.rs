@@ -4,7 +4,7 @@
 use super::command::Output;
 use super::error::GitError;
 use super::library::missing_commit;
-use super::objects::{ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines, Stamp};
+use super::objects::{ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines, Moment, Stamp};
 use super::repo::{Repo, parse_oid};
 use crate::core::id::Oid;
 
@@ -100,7 +100,8 @@ pub(crate) fn commits_between(
             "--no-notes",
             "--no-mailmap",
             "--encoding=UTF-8",
-            "--format=tformat:%H%x00%P%x00%an%x00%ae%x00%at%x00%B",
+            "--date=raw",
+            "--format=tformat:%H%x00%P%x00%an%x00%ae%x00%ad%x00%B",
         ])
         .arg(format!("{}..{}", only_commit(base), only_commit(tip)))
         .arg("--")
@@ -115,6 +116,7 @@ pub(crate) fn commits_between(
             return Err(output.unreadable("six fields per commit were expected"));
         };
         let message = text(message);
+        let (time, offset) = raw_date(&text(time)).unwrap_or_default();
         commits.push(CommitInfo {
             oid: parse_oid(&output, &text(id))?,
             parents: text(parents)
@@ -127,10 +129,30 @@ pub(crate) fn commits_between(
                 name: text(name),
                 email: text(email),
             },
-            time: text(time).trim().parse().unwrap_or(0),
+            time,
+            offset,
         });
     }
     Ok(commits)
+}
+
+/// Git's raw date, `1700000000 +0130`: seconds since 1970, and minutes east of UTC.
+fn raw_date(date: &str) -> Option<(i64, i32)> {
+    let (seconds, zone) = date.trim().split_once(' ')?;
+    let zone: i32 = zone.parse().ok()?;
+    Some((seconds.parse().ok()?, zone / 100 * 60 + zone % 100))
+}
+
+/// The same the other way round, in the form that git takes for nothing else.
+fn given_date(moment: Moment) -> String {
+    let minutes = moment.offset.abs();
+    let sign = if moment.offset < 0 { '-' } else { '+' };
+    format!(
+        "@{} {sign}{:02}{:02}",
+        moment.time,
+        minutes / 60,
+        minutes % 60
+    )
 }
 
 pub(crate) fn changed_paths(repo: &Repo, from: &Oid, to: &Oid) -> Result<Vec<String>, GitError> {
@@ -318,15 +340,14 @@ pub(crate) fn ident(repo: &Repo, variable: &str) -> Result<Option<(Identity, i64
     let parsed = || -> Option<(Identity, i64, i32)> {
         let (name, rest) = line.split_once(" <")?;
         let (email, when) = rest.rsplit_once("> ")?;
-        let (seconds, zone) = when.split_once(' ')?;
-        let zone: i32 = zone.parse().ok()?;
+        let (time, offset) = raw_date(when)?;
         Some((
             Identity {
                 name: name.to_owned(),
                 email: email.to_owned(),
             },
-            seconds.parse().ok()?,
-            zone / 100 * 60 + zone % 100,
+            time,
+            offset,
         ))
     };
     // A name without an address (or the other way round) is no identity either.
@@ -341,24 +362,16 @@ pub(crate) fn commit(
     stamp: &Stamp,
     sign: bool,
 ) -> Result<Oid, GitError> {
-    let sign_of = if stamp.offset < 0 { '-' } else { '+' };
-    let minutes = stamp.offset.abs();
-    let date = format!(
-        "@{} {sign_of}{:02}{:02}",
-        stamp.time,
-        minutes / 60,
-        minutes % 60
-    );
     let mut git = repo
         .git()
         .args(["-c", "i18n.commitEncoding=UTF-8", "commit-tree"])
         .arg(if sign { "-S" } else { "--no-gpg-sign" })
         .env("GIT_AUTHOR_NAME", &stamp.author.name)
         .env("GIT_AUTHOR_EMAIL", &stamp.author.email)
-        .env("GIT_AUTHOR_DATE", &date)
+        .env("GIT_AUTHOR_DATE", given_date(stamp.written))
         .env("GIT_COMMITTER_NAME", &stamp.committer.name)
         .env("GIT_COMMITTER_EMAIL", &stamp.committer.email)
-        .env("GIT_COMMITTER_DATE", &date)
+        .env("GIT_COMMITTER_DATE", given_date(stamp.committed))
         .input(message.as_bytes());
     for parent in parents {
         git = git.args(["-p", parent.as_str()]);

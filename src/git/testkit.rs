@@ -1,5 +1,6 @@
 //! Repositories for tests, made with the `git` command in temporary folders.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -141,4 +142,92 @@ pub(crate) fn branch(text: &str) -> BranchName {
 /// The content of a file below a folder.
 pub(crate) fn read(dir: &Path, path: &str) -> String {
     std::fs::read_to_string(dir.join(path)).unwrap()
+}
+
+/// What a path of a made-up commit holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Node {
+    File(Vec<u8>),
+    Program(Vec<u8>),
+    Link(String),
+    /// A submodule at a commit.
+    Module(Oid),
+}
+
+impl Node {
+    pub(crate) fn text(content: &str) -> Self {
+        Self::File(content.as_bytes().to_vec())
+    }
+}
+
+/// The whole content of a made-up commit by path.
+pub(crate) type Content = BTreeMap<Vec<u8>, Node>;
+
+/// Makes many commits at once, without a checkout.
+#[derive(Debug, Default)]
+pub(crate) struct Import {
+    script: Vec<u8>,
+    commits: usize,
+}
+
+impl Import {
+    /// Adds a commit; its number, by which later ones name it as a parent.
+    pub(crate) fn commit(&mut self, parents: &[usize], message: &str, content: &Content) -> usize {
+        let n = self.commits;
+        self.commits += 1;
+        let time = 1_700_000_000 + n;
+        self.say(&format!("commit refs/import/{n}\nmark :{}\n", n + 1));
+        self.say(&format!(
+            "author Wrote {n} <w{n}@example.org> {time} +0130\n"
+        ));
+        self.say(&format!("committer Ada <ada@example.org> {time} +0000\n"));
+        self.say(&format!("data {}\n{message}\n", message.len()));
+        for (at, parent) in parents.iter().enumerate() {
+            let word = if at == 0 { "from" } else { "merge" };
+            self.say(&format!("{word} :{}\n", parent + 1));
+        }
+        self.say("deleteall\n");
+        for (path, node) in content {
+            let name: String = path.iter().map(|b| format!("\\{b:03o}")).collect();
+            let (mode, data) = match node {
+                Node::File(data) => ("100644", data.as_slice()),
+                Node::Program(data) => ("100755", data.as_slice()),
+                Node::Link(target) => ("120000", target.as_bytes()),
+                Node::Module(commit) => {
+                    self.say(&format!("M 160000 {commit} \"{name}\"\n"));
+                    continue;
+                }
+            };
+            self.say(&format!(
+                "M {mode} inline \"{name}\"\ndata {}\n",
+                data.len()
+            ));
+            self.script.extend_from_slice(data);
+            self.say("\n");
+        }
+        n
+    }
+
+    fn say(&mut self, text: &str) {
+        self.script.extend_from_slice(text.as_bytes());
+    }
+
+    /// Makes them; their ids by number.
+    pub(crate) fn run(self, f: &Fixture) -> Vec<Oid> {
+        let marks = f.beside("import.marks");
+        Git::at(&f.root)
+            .args(["fast-import", "--quiet", "--force"])
+            .arg(format!("--export-marks={}", marks.display()))
+            .input(self.script)
+            .run()
+            .unwrap();
+        let text = std::fs::read_to_string(&marks).unwrap();
+        let mut ids = vec![None; self.commits];
+        for line in text.lines() {
+            let (mark, id) = line.split_once(' ').unwrap();
+            let n: usize = mark.trim_start_matches(':').parse().unwrap();
+            ids[n - 1] = Some(oid(id));
+        }
+        ids.into_iter().map(Option::unwrap).collect()
+    }
 }

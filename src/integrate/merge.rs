@@ -1,9 +1,11 @@
 //! Merging results in memory, one after the other.
 
 use crate::core::id::{BranchName, Oid, TaskName};
+use crate::core::record::DeliveryStyle;
 use crate::git::{GitError, Merge, Repo};
 
 use super::MergeTask;
+use super::link::{LinkHow, Linked, link};
 
 /// Where a series of merges stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,23 +27,13 @@ pub fn merge_all(
     tasks: &[MergeTask],
     base_branch: &BranchName,
 ) -> Result<Result<Oid, MergeStop>, GitError> {
+    let how = LinkHow::new(base_branch, DeliveryStyle::Merge);
     let mut tip = onto.clone();
-    let mut author = None;
     for task in tasks {
-        if repo.is_ancestor(&task.head, &tip)? {
-            continue;
-        }
-        match repo.merge(&tip, &task.head)? {
-            Merge::Clean { tree } => {
-                let message = message(task, base_branch);
-                let by = match author.take() {
-                    Some(by) => by,
-                    None => repo.author(None)?,
-                };
-                tip = repo.commit_by(&by, &tree, &[tip, task.head.clone()], &message)?;
-                author = Some(by);
-            }
-            Merge::Conflict { files, .. } => {
+        match link(repo, &tip, task, &how)? {
+            Linked::Contained => {}
+            Linked::Commit(commit) => tip = commit,
+            Linked::Conflict { files, .. } => {
                 return Ok(Err(MergeStop {
                     task: task.name.clone(),
                     files: files.into_iter().map(|f| f.path).collect(),
@@ -92,27 +84,4 @@ pub fn base_for(
         }
     }
     Ok(Ok(tip))
-}
-
-fn message(task: &MergeTask, base_branch: &BranchName) -> String {
-    let title: String = task
-        .title
-        .lines()
-        .next()
-        .unwrap_or("")
-        .chars()
-        .take(60)
-        .collect();
-    let subject = if title.is_empty() || title == task.name.as_str() {
-        format!("Merge task {} into {base_branch}", task.name)
-    } else {
-        format!("Merge task {}: {title}", task.name)
-    };
-    let summary: String = task.summary.chars().take(4000).collect();
-    let body = summary.trim();
-    if body.is_empty() {
-        format!("{subject}\n\nOrchestra-Task: {}\n", task.name)
-    } else {
-        format!("{subject}\n\n{body}\n\nOrchestra-Task: {}\n", task.name)
-    }
 }

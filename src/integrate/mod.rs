@@ -4,6 +4,7 @@
 //! Everything works on frozen object ids. What is delivered is the very commit that was
 //! verified; when the base branch moved meanwhile, it is all done again on top of it.
 
+mod link;
 mod merge;
 mod preview;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use link::{LinkHow, Linked, link, link_tree};
 pub use merge::{MergeStop, base_for, merge_all};
 pub use preview::{Preview, preview};
 

@@ -202,7 +202,9 @@ fn both_backends_write_the_same_commit() {
     let tree = f.repo().tree_of(&head).unwrap();
     let mut stamp = f.repo().stamp(None).unwrap();
     for offset in [0, 90, -210] {
-        stamp.offset = offset;
+        stamp.written.offset = offset;
+        stamp.committed.offset = -offset;
+        stamp.committed.time += 1;
         for message in ["title", "title\n\nbody é\n", "# not a comment\n\n\n"] {
             let parents = [head.clone()];
             agreed(&f, |r| {
