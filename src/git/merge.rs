@@ -60,9 +60,17 @@ pub struct ConflictMessage {
 }
 
 impl Repo {
-    /// Merges `theirs` into `ours` in memory. The same two commits always give the
-    /// same answer: attributes (merge drivers, `union`) are those of `ours`, not of
-    /// whatever is checked out.
+    /// Merges `theirs` into `ours` in memory, as `git merge` would in a checkout of `ours`.
+    ///
+    /// It does not matter what is checked out: attributes (merge drivers, `union`) are
+    /// those of `ours`, together with those of the person and the repository
+    /// (`core.attributesFile`, `info/attributes`). Configuration counts (`merge.*`, drivers),
+    /// but not what is meant for the command alone: `branch.*.mergeOptions` and recorded
+    /// resolutions (`rerere.autoUpdate`). Which of two commits of a submodule is newer is
+    /// only known where the main checkout has it filled.
+    ///
+    /// What has to be put aside to make room is called after its side, `file~` and the
+    /// commit's id.
     ///
     /// # Errors
     /// [`GitError::Unrelated`] without a common ancestor, [`GitError::Missing`] for a

@@ -188,24 +188,23 @@ fn ground(repo: &Repo, onto: &Oid, head: &Oid, held: &[Oid]) -> Result<Option<Oi
         results.extend(named.iter().filter_map(|id| Oid::parse(id).ok()));
         at = commit.parents.first();
     }
-    let within = |a: &Oid, b: &Oid| match repo.is_ancestor(a, b) {
-        // A clone need not have the results that its history names.
-        Err(GitError::Missing { .. }) => Ok(false),
-        other => other,
-    };
-    let mut parents = vec![onto.clone()];
-    for result in results {
-        if within(head, &result)? {
-            return Ok(None);
-        }
-        if within(&result, head)? && !within(&result, onto)? {
-            parents.push(result);
-        }
-    }
-    if parents.len() == 1 {
+    if results.is_empty() {
         return Ok(Some(onto.clone()));
     }
-    repo.stand_in(&repo.tree_of(onto)?, &parents).map(Some)
+    let tree = repo.tree_of(onto)?;
+    let stand_in = |results: &BTreeSet<Oid>| {
+        let parents: Vec<Oid> = std::iter::once(onto).chain(results).cloned().collect();
+        repo.stand_in(&tree, &parents)
+    };
+    let ground = match stand_in(&results) {
+        Err(GitError::Missing { .. }) => {
+            // A clone need not have the results that its history names.
+            results.retain(|result| repo.tree_of(result).is_ok());
+            stand_in(&results)?
+        }
+        other => other?,
+    };
+    Ok((!repo.is_ancestor(head, &ground)?).then_some(ground))
 }
 
 /// One of a task's commits, and the tree that it gives on top of the chain.

@@ -3,6 +3,7 @@
 mod checkout;
 mod deliver;
 mod merge;
+mod merge_matrix;
 mod objects;
 mod open;
 mod refs;
