@@ -9,7 +9,7 @@
 //! cargo bench --bench report                      # about three minutes
 //! cargo bench --bench report -- --long            # tasks of 10 seconds as well
 //! cargo bench --bench report -- --quick           # fewer repetitions
-//! cargo bench --bench report -- --only makespan   # makespan, hooks, memory or worktrees
+//! cargo bench --bench report -- --only makespan   # makespan, memory, hooks, worktrees or merging
 //! cargo bench --bench report -- --into README.md  # between the bench:begin and bench:end marks
 //! cargo bench --bench report -- --program PATH    # another build of orchestra
 //! ```
@@ -32,6 +32,7 @@ mod hooks;
 mod machine;
 mod makespan;
 mod memory;
+mod merging;
 mod processes;
 mod scratch;
 mod table;
@@ -98,6 +99,9 @@ fn main() {
     }
     if options.wants("worktrees") {
         worktrees::measure(&options, &mut table);
+    }
+    if options.wants("merging") {
+        merging::measure(&options, &mut table);
     }
     let text = format!("{}\n{}", table.render(), machine::describe());
     println!("{text}");

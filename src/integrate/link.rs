@@ -56,7 +56,7 @@ pub struct LinkHow<'a> {
     pub hooks: bool,
     /// Results that the chain holds though its history does not say so: those for which
     /// [`link`] answered [`Linked::Contained`]. Others need not be named.
-    pub held: &'a [Oid],
+    pub held: Vec<Oid>,
     author: OnceLock<Author>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> LinkHow<'a> {
             base_branch,
             style,
             hooks: false,
-            held: &[],
+            held: Vec::new(),
             author: OnceLock::new(),
         }
     }
@@ -107,7 +107,7 @@ pub fn link(
     let ground = match how.style {
         DeliveryStyle::Merge => onto.clone(),
         DeliveryStyle::Squash | DeliveryStyle::Rebase => {
-            match ground(repo, onto, &task.head, how.held)? {
+            match ground(repo, onto, &task.head, &how.held)? {
                 Some(ground) => ground,
                 None => return Ok(Linked::Contained),
             }
@@ -271,12 +271,15 @@ impl Link<'_> {
             dropped += 1;
         }
         own.drain(..dropped);
+        if own.iter().any(|commit| commit.parents.len() != 1) {
+            return Ok(Err("they hold a merge"));
+        }
         let only = own.len() == 1 && dropped == 0;
         let mut at = self.repo.tree_of(self.onto)?;
         let mut picks = Vec::with_capacity(own.len());
         for commit in own {
-            let [parent] = commit.parents.as_slice() else {
-                return Ok(Err("they hold a merge"));
+            let Some(parent) = commit.parents.first() else {
+                continue;
             };
             let tree = if only {
                 // Its parent is where it left the chain: the merge was this very pick.

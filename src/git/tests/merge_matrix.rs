@@ -141,7 +141,7 @@ const CHANGES: &[Change] = &[
         rename(c, "dir/a", "dir/z");
     }),
     ("rename another to the same", |c| {
-        rename(c, "dir/b", "dir/z")
+        rename(c, "dir/b", "dir/z");
     }),
     ("rename the folder", |c| {
         for name in ["a", "b", "c"] {

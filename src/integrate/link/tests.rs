@@ -30,7 +30,12 @@ fn log(f: &Fixture, format: &str, range: &str) -> Vec<String> {
 }
 
 fn lines(changed: &[(usize, &str)]) -> String {
-    let word = |n| changed.iter().find(|(at, _)| *at == n).map_or("same", |c| c.1);
+    let word = |n| {
+        changed
+            .iter()
+            .find(|(at, _)| *at == n)
+            .map_or("same", |c| c.1)
+    };
     (0..12).map(|n| format!("{n} {}\n", word(n))).collect()
 }
 
@@ -162,7 +167,10 @@ fn what_was_built_on_a_squashed_result_is_merged_on_that_ground() {
                 "Task c: What c is about",
             ],
         };
-        assert_eq!(subjects, expected, "the merge that c starts from is left out");
+        assert_eq!(
+            subjects, expected,
+            "the merge that c starts from is left out"
+        );
         for task in [&a, &b, &c] {
             assert_eq!(link(&repo, &tip, task, &how).unwrap(), Linked::Contained);
         }
@@ -189,8 +197,7 @@ fn what_the_base_branch_got_otherwise_can_be_said() {
         let b = task("b", &ids[b]);
         let alone = link(&repo, main, &b, &how).unwrap();
         assert!(matches!(alone, Linked::Conflict { .. }), "{alone:?}");
-        let held = [ids[a].clone()];
-        how.held = &held;
+        how.held.push(ids[a].clone());
         commit_of(link(&repo, main, &b, &how).unwrap());
     }
 }
@@ -220,6 +227,7 @@ fn commits_that_cannot_be_made_again_become_one_that_says_so() {
     let first = import.commit(&[base], "there", &of("task", "g\n"));
     let back = import.commit(&[first], "and back", &of("same", "task\n"));
     let merged = import.commit(&[first, main], "merged", &of("main and task", "g\n"));
+    let merged = import.commit(&[merged], "after", &of("main and task", "after\n"));
     let ids = import.run(&f);
     let base_branch = branch("main");
     let how = LinkHow::new(&base_branch, DeliveryStyle::Rebase);
@@ -291,7 +299,10 @@ fn hooks_have_a_say_when_they_are_asked() {
     let f = Fixture::new();
     let repo = f.repo();
     let [_, main, head] = plain(&f);
-    f.hook("commit-msg", "echo 'Reviewed-by: hook' >> \"$1\"; git ls-files > seen");
+    f.hook(
+        "commit-msg",
+        "echo 'Reviewed-by: hook' >> \"$1\"; git ls-files > seen",
+    );
     f.hook("pre-merge-commit", "git ls-files > seen-merging");
     let base_branch = branch("main");
     let task = task("api", &head);
