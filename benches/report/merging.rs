@@ -109,7 +109,9 @@ fn through_us(scratch: &Scratch, heads: &[Oid]) -> (f64, Oid) {
         .enumerate()
         .map(|(n, head)| MergeTask {
             name: TaskName::parse(&format!("t{n}")).unwrap(),
+            start: head.clone(),
             head: head.clone(),
+            needs: Vec::new(),
             title: "Work".to_owned(),
             summary: "Did it.".to_owned(),
         })

@@ -1,11 +1,9 @@
-//! Merging results in memory, one after the other.
+//! Where a task begins that builds on others.
 
-use crate::core::id::{BranchName, Oid, TaskName};
-use crate::core::record::DeliveryStyle;
+use crate::core::id::{Oid, TaskName};
 use crate::git::{GitError, Merge, Repo};
 
 use super::MergeTask;
-use super::link::{LinkHow, Linked, link};
 
 /// Where a series of merges stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,34 +12,6 @@ pub struct MergeStop {
     pub task: TaskName,
     /// The paths in conflict.
     pub files: Vec<String>,
-}
-
-/// Merges results on top of `onto`, each with a merge commit of its own that names the
-/// task. Results that are contained already add nothing.
-///
-/// # Errors
-/// When git fails; a conflict is the inner error.
-pub fn merge_all(
-    repo: &Repo,
-    onto: &Oid,
-    tasks: &[MergeTask],
-    base_branch: &BranchName,
-) -> Result<Result<Oid, MergeStop>, GitError> {
-    let how = LinkHow::new(base_branch, DeliveryStyle::Merge);
-    let mut tip = onto.clone();
-    for task in tasks {
-        match link(repo, &tip, task, &how)? {
-            Linked::Contained => {}
-            Linked::Commit(commit) => tip = commit,
-            Linked::Conflict { files, .. } => {
-                return Ok(Err(MergeStop {
-                    task: task.name.clone(),
-                    files: files.into_iter().map(|f| f.path).collect(),
-                }));
-            }
-        }
-    }
-    Ok(Ok(tip))
 }
 
 /// The commit from which a task with dependencies starts: all their results in one.

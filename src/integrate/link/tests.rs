@@ -10,7 +10,9 @@ use crate::git::testkit::{Content, Fixture, Import, Node, branch, oid};
 fn task(name: &str, head: &Oid) -> MergeTask {
     MergeTask {
         name: crate::core::id::TaskName::parse(name).unwrap(),
+        start: head.clone(),
         head: head.clone(),
+        needs: Vec::new(),
         title: format!("What {name} is about\nand more"),
         summary: format!("Did {name}.\n\nOrchestra-Result: {}\n", "34".repeat(20)),
     }
