@@ -132,6 +132,29 @@ fn each_style_leaves_its_history() {
     );
 }
 
+/// Repositories that libgit2 cannot open are served by the `git` command alone.
+#[test]
+fn every_style_works_where_only_git_can_read() {
+    let f = Fixture::with_init("sha256", &["--object-format=sha256"]);
+    let repo = f.repo();
+    let [_, main, head] = plain(&f);
+    let base_branch = branch("main");
+    let mut trees = BTreeSet::new();
+    for (style, commits) in [
+        (DeliveryStyle::Merge, 3),
+        (DeliveryStyle::Squash, 1),
+        (DeliveryStyle::Rebase, 2),
+    ] {
+        let how = LinkHow::new(&base_branch, style);
+        let task = task("api", &head);
+        let tip = commit_of(link(&repo, &main, &task, &how).unwrap());
+        trees.insert(repo.tree_of(&tip).unwrap().to_string());
+        assert_eq!(repo.commits_between(&main, &tip).unwrap().len(), commits);
+        assert_eq!(link(&repo, &tip, &task, &how).unwrap(), Linked::Contained);
+    }
+    assert_eq!(trees.len(), 1);
+}
+
 /// Otherwise the lines that a task changed after another would be changed by both sides.
 #[test]
 fn what_was_built_on_a_squashed_result_is_merged_on_that_ground() {
@@ -230,10 +253,17 @@ fn commits_that_cannot_be_made_again_become_one_that_says_so() {
     let back = import.commit(&[first], "and back", &of("same", "task\n"));
     let merged = import.commit(&[first, main], "merged", &of("main and task", "g\n"));
     let merged = import.commit(&[merged], "after", &of("main and task", "after\n"));
+    // Did what the person did as well, and took it back.
+    let same = import.commit(&[base], "the same", &of("main", "g\n"));
+    let undone = import.commit(&[same], "undone", &of("same", "task\n"));
     let ids = import.run(&f);
     let base_branch = branch("main");
     let how = LinkHow::new(&base_branch, DeliveryStyle::Rebase);
     for (head, why) in [
+        (
+            undone,
+            "one by one they do not give what they give as a whole",
+        ),
         (back, "they conflict one by one, but not as a whole"),
         (merged, "they hold a merge"),
     ] {
