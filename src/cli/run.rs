@@ -169,6 +169,8 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         max_budget_usd: config.max_budget_usd,
         verify: config.verify.clone(),
         setup: config.setup.clone(),
+        union_files: config.union_files.clone(),
+        lockfiles: config.lockfiles.clone(),
         started_by_session: cx.env.get("CLAUDE_CODE_SESSION_ID").map(str::to_owned),
     })
 }

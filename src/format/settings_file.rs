@@ -1,6 +1,7 @@
 //! `settings.json`: how one run was configured when it began. Frozen: what a run does never
 //! changes because a configuration file did.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,12 @@ pub struct SettingsFile {
     /// Command that makes a new worktree ready.
     #[serde(default)]
     pub setup: Option<String>,
+    /// Globs of files in which a merge keeps the lines of both sides.
+    #[serde(default)]
+    pub union_files: Vec<String>,
+    /// Commands that write lock files in conflict anew, by globs.
+    #[serde(default)]
+    pub lockfiles: BTreeMap<String, String>,
     /// The Claude Code session that started the run.
     #[serde(default)]
     pub started_by_session: Option<String>,

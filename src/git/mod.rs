@@ -12,6 +12,7 @@
 //! | `repo` | finding the repository and its main checkout, `HEAD` |
 //! | `objects`, `library`, `plumbing` | commits, trees, diffs, refs: the surface and its two backends |
 //! | `merge` | merging two commits in memory, by git itself |
+//! | `resolve` | contents in conflict, merging single files, git's memory of resolutions |
 //! | `refs` | compare-and-swap of refs, backups |
 //! | `worktree` | adding, removing and listing worktrees |
 //! | `checkout` | the state of a working tree: status, diff, snapshot, reset |
@@ -34,6 +35,7 @@ mod objects;
 mod plumbing;
 mod refs;
 mod repo;
+mod resolve;
 mod scratch;
 mod submodule;
 mod worktree;
@@ -52,5 +54,6 @@ pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
 pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
 pub use refs::{BackupKind, Expected};
 pub use repo::{Backend, Head, Repo};
+pub use resolve::{Lean, TreeFile};
 pub use submodule::SubmoduleReport;
 pub use worktree::{Added, WorktreeInfo, WorktreeSpec};

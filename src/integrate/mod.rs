@@ -4,6 +4,7 @@
 //! Everything works on frozen object ids. What is delivered is the very commit that was
 //! verified; when the base branch moved meanwhile, it is all done again on top of it.
 
+pub mod mechanical;
 mod merge;
 mod preview;
 

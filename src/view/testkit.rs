@@ -377,6 +377,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         max_budget_usd: None,
         verify: None,
         setup: None,
+        union_files: vec![],
+        lockfiles: std::collections::BTreeMap::new(),
         started_by_session: None,
     }
 }
