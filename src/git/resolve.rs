@@ -6,6 +6,7 @@ use std::path::Path;
 use super::command::Git;
 use super::error::GitError;
 use super::merge::ConflictFile;
+use super::objects::Identity;
 use super::plumbing::parts;
 use super::repo::{Backend, Repo, parse_oid};
 use crate::core::id::Oid;
@@ -202,12 +203,17 @@ impl Repo {
     }
 
     /// Does a merge for real in a worktree of this program's own that stands on `ours`, and
-    /// tells which files in conflict git settled as they were settled before. The worktree
-    /// is left in the middle of the merge: check out something.
+    /// tells which of these files in conflict git settled as they were settled before. The
+    /// worktree is left in the middle of the merge: check out something.
     ///
     /// # Errors
     /// When git cannot be run. A merge that git refuses settles nothing.
-    pub fn replay(&self, worktree: &Path, theirs: &Oid) -> Result<Vec<TreeFile>, GitError> {
+    pub fn replay(
+        &self,
+        worktree: &Path,
+        theirs: &Oid,
+        conflicts: &[ConflictFile],
+    ) -> Result<Vec<TreeFile>, GitError> {
         if !self.begin_merge(worktree, theirs)? {
             return Ok(Vec::new());
         }
@@ -228,7 +234,7 @@ impl Repo {
             let (Some(mode), Some(id)) = (meta.next(), meta.next()) else {
                 continue;
             };
-            if unmerged.iter().all(|p| p != path) {
+            if conflicts.iter().any(|f| f.path == path) && unmerged.iter().all(|p| p != path) {
                 files.push(TreeFile {
                     path: path.to_owned(),
                     mode: mode.to_owned(),
@@ -279,7 +285,13 @@ impl Repo {
 
     /// Whether git got as far as a merge with conflicts.
     fn begin_merge(&self, worktree: &Path, theirs: &Oid) -> Result<bool, GitError> {
+        // Git wants to know who merges even when nothing is committed.
+        let nobody = Identity::orchestra();
         let output = Git::at(worktree)
+            .env("GIT_AUTHOR_NAME", &nobody.name)
+            .env("GIT_AUTHOR_EMAIL", &nobody.email)
+            .env("GIT_COMMITTER_NAME", &nobody.name)
+            .env("GIT_COMMITTER_EMAIL", &nobody.email)
             .args(QUIET_MERGE)
             .arg(theirs.as_str())
             .output()?;

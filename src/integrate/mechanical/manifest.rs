@@ -13,10 +13,12 @@ pub(super) enum Manifest {
     Cargo,
     /// `package.json`
     Npm,
+    /// `pyproject.toml`
+    Python,
 }
 
-/// Where a dependency of Cargo comes from.
-const CARGO_SOURCE: &[&str] = &[
+/// Where a dependency of Cargo or Poetry comes from.
+const SOURCE: &[&str] = &[
     "version",
     "path",
     "git",
@@ -27,6 +29,9 @@ const CARGO_SOURCE: &[&str] = &[
     "registry-index",
     "package",
     "workspace",
+    "url",
+    "file",
+    "source",
 ];
 
 impl Manifest {
@@ -35,6 +40,7 @@ impl Manifest {
         match name {
             "Cargo.toml" => Some(Self::Cargo),
             "package.json" => Some(Self::Npm),
+            "pyproject.toml" => Some(Self::Python),
             _ => None,
         }
     }
@@ -44,6 +50,7 @@ impl Manifest {
         match self {
             Self::Cargo => cargo_place(path),
             Self::Npm => npm_place(path),
+            Self::Python => python_place(path),
         }
     }
 
@@ -71,7 +78,7 @@ impl Manifest {
         let start = start.and_then(lines).map(|(text, _)| text);
         let place = |path: &[&str]| self.place(path);
         let (merge, read): (Writer, Reader) = match self {
-            Self::Cargo => (toml_text::write, toml_text::read),
+            Self::Cargo | Self::Python => (toml_text::write, toml_text::read),
             Self::Npm => (json_text::write, json_text::read),
         };
         let old = match base.1 {
@@ -144,15 +151,16 @@ fn keeps_remarks(base: &str, ours: &str, theirs: &str, merged: &str) -> bool {
 }
 
 fn cargo_place(path: &[&str]) -> Place {
-    let is_dependencies = |name: &str| {
-        matches!(
-            name,
-            "dependencies"
-                | "dev-dependencies"
-                | "build-dependencies"
-                | "dev_dependencies"
-                | "build_dependencies"
-        )
+    let is_dependencies = |holder: &[&str], section: &str| {
+        matches!(holder, [] | ["workspace"] | ["target", _])
+            && matches!(
+                section,
+                "dependencies"
+                    | "dev-dependencies"
+                    | "build-dependencies"
+                    | "dev_dependencies"
+                    | "build_dependencies"
+            )
     };
     match path {
         []
@@ -161,19 +169,10 @@ fn cargo_place(path: &[&str]) -> Place {
         | ["package" | "workspace", "metadata" | "lints"]
         | ["workspace", "lints", _] => Place::Collection,
         ["workspace", "members" | "exclude" | "default-members"] | ["features", _] => Place::Set,
-        ["patch", _, _] => Place::Entry(CARGO_SOURCE),
-        [rest @ .., section] if is_dependencies(section) => match rest {
-            [] | ["workspace"] | ["target", _] => Place::Collection,
-            _ => Place::Plain,
-        },
-        [rest @ .., section, _] if is_dependencies(section) => match rest {
-            [] | ["workspace"] | ["target", _] => Place::Entry(CARGO_SOURCE),
-            _ => Place::Plain,
-        },
-        [rest @ .., section, _, "features"] if is_dependencies(section) => match rest {
-            [] | ["workspace"] | ["target", _] => Place::Set,
-            _ => Place::Plain,
-        },
+        ["patch", _, _] => Place::Entry(SOURCE),
+        [holder @ .., section] if is_dependencies(holder, section) => Place::Collection,
+        [holder @ .., section, _] if is_dependencies(holder, section) => Place::Entry(SOURCE),
+        [holder @ .., section, _, "features"] if is_dependencies(holder, section) => Place::Set,
         _ => Place::Plain,
     }
 }
@@ -196,6 +195,35 @@ fn npm_place(path: &[&str]) -> Place {
         | ["workspaces", "packages"] => Place::Set,
         // Conditions are tried in the order in which they are written.
         ["exports" | "imports" | "browser"] => Place::Whole,
+        _ => Place::Plain,
+    }
+}
+
+fn python_place(path: &[&str]) -> Place {
+    let poetry = |rest: &[&str]| {
+        matches!(
+            rest,
+            ["dependencies" | "dev-dependencies"] | ["group", _, "dependencies"]
+        )
+    };
+    match path {
+        []
+        | ["dependency-groups" | "tool"]
+        | [
+            "project",
+            "optional-dependencies" | "scripts" | "gui-scripts" | "urls",
+        ]
+        | ["tool", "uv", "sources"]
+        | ["tool", "poetry", "scripts" | "extras" | "group"] => Place::Collection,
+        ["project", "dependencies"]
+        | ["project", "optional-dependencies", _]
+        | ["dependency-groups", _] => Place::Requirements,
+        ["project", "keywords" | "classifiers"] | ["tool", "uv", "workspace", "members"] => {
+            Place::Set
+        }
+        ["tool", "poetry", rest @ ..] if poetry(rest) => Place::Collection,
+        ["tool", "poetry", rest @ .., _] if poetry(rest) => Place::Entry(SOURCE),
+        ["tool", "poetry", rest @ .., _, "extras"] if poetry(rest) => Place::Set,
         _ => Place::Plain,
     }
 }
@@ -461,6 +489,25 @@ std = []
     }
 
     #[test]
+    fn requirements_of_python() {
+        let base = "[project]\nname = \"x\"\ndependencies = [\n    \"idna>=3\", # names\n]\n\n\
+            [tool.poetry.dependencies]\nidna = \"^3\"\n";
+        let with = |line: &str, more: &str| {
+            base.replace("# names\n", &format!("# names\n    {line},\n")) + more
+        };
+        let ours = with("\"six\"", "six = \"1\"\n");
+        let theirs = with("\"toml>=0.10\"", "toml = { version = \"0.10\" }\n");
+        let expected = "[project]\nname = \"x\"\ndependencies = [\n    \"idna>=3\", # names\n    \
+            \"six\",\n    \"toml>=0.10\",\n]\n\n[tool.poetry.dependencies]\nidna = \"^3\"\n\
+            six = \"1\"\ntoml = { version = \"0.10\" }\n";
+        let merged = merge(Manifest::Python, base, &ours, &theirs);
+        assert_eq!(merged.as_deref(), Some(expected));
+        let other = base.replace("idna>=3", "idna>=4");
+        let another = base.replace("idna>=3", "idna>=5");
+        assert_eq!(merge(Manifest::Python, base, &other, &another), None);
+    }
+
+    #[test]
     fn both_made_the_manifest() {
         let ours = "[package]\nname = \"x\"\n\n[dependencies]\na = \"1\"\n";
         let theirs = "[package]\nname = \"x\"\n\n[dependencies]\nb = \"1\"\n";
@@ -508,7 +555,7 @@ std = []
                 wide.as_bytes(),
             ] {
                 let good = match kind {
-                    Manifest::Cargo => "b = 1\n",
+                    Manifest::Cargo | Manifest::Python => "b = 1\n",
                     Manifest::Npm => "{\"b\": 1}",
                 };
                 let made = kind.merge(Some(b"x = 3"), hostile, good.as_bytes(), Some(hostile));
@@ -560,7 +607,7 @@ std = []
                 let (base, ours, theirs) = (text(&base), text(&ours), text(&theirs));
                 let place = |path: &[&str]| kind.place(path);
                 let read = match kind {
-                    Manifest::Cargo => toml_text::read,
+                    Manifest::Cargo | Manifest::Python => toml_text::read,
                     Manifest::Npm => json_text::read,
                 };
                 let trees = [&base, &ours, &theirs].map(|t| read(t, &place).unwrap());

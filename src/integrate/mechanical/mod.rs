@@ -3,7 +3,7 @@
 //! When two commits do not merge, each file in conflict is tried in this order:
 //!
 //! 1. *by structure*: manifests whose meaning is known (`Cargo.toml`, `package.json`,
-//!    `go.sum`) are merged as trees of values;
+//!    `pyproject.toml`, `go.sum`) are merged as trees of values;
 //! 2. *by union*: files that the person named for it keep the lines of both sides;
 //! 3. *by their tool*: lock files are written anew, after the manifests that they are made
 //!    from are settled;
@@ -59,6 +59,20 @@ pub enum Rung {
     Rerere,
 }
 
+impl Rung {
+    /// It in a word, for files.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Structural => "structural",
+            Self::Union => "union",
+            Self::Lockfile { .. } => "lockfile",
+            Self::Rerere => "rerere",
+        }
+    }
+}
+
+/// It in a few words, for people.
 impl fmt::Display for Rung {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -219,6 +233,13 @@ impl Versions {
     }
 }
 
+/// What is in them.
+struct Contents {
+    base: Option<Vec<u8>>,
+    ours: Vec<u8>,
+    theirs: Vec<u8>,
+}
+
 /// What a rung makes of a file.
 type Outcome = Result<Option<(TreeFile, Rung)>, GitError>;
 
@@ -259,12 +280,7 @@ impl Work<'_> {
     }
 
     /// The three versions, when none is longer than `most` bytes.
-    #[allow(clippy::type_complexity, reason = "base, ours, theirs")]
-    fn read(
-        &self,
-        versions: &Versions,
-        most: u64,
-    ) -> Result<Option<(Option<Vec<u8>>, Vec<u8>, Vec<u8>)>, GitError> {
+    fn read(&self, versions: &Versions, most: u64) -> Result<Option<Contents>, GitError> {
         let base = match &versions.base {
             Some(base) => match self.repo.blob(base, most)? {
                 Some(base) => Some(base),
@@ -274,7 +290,9 @@ impl Work<'_> {
         };
         let ours = self.repo.blob(&versions.ours, most)?;
         let theirs = self.repo.blob(&versions.theirs, most)?;
-        Ok(ours.zip(theirs).map(|(ours, theirs)| (base, ours, theirs)))
+        Ok(ours
+            .zip(theirs)
+            .map(|(ours, theirs)| Contents { base, ours, theirs }))
     }
 
     fn write(&self, file: &ConflictFile, mode: &str, content: &[u8]) -> Result<TreeFile, GitError> {
@@ -292,7 +310,7 @@ impl Work<'_> {
         if manifest.is_none() && !is_sums {
             return Ok(None);
         }
-        let Some((base, ours, theirs)) = self.read(versions, MAX_MANIFEST)? else {
+        let Some(Contents { base, ours, theirs }) = self.read(versions, MAX_MANIFEST)? else {
             return Ok(None);
         };
         let merged = match manifest {
@@ -314,7 +332,7 @@ impl Work<'_> {
         if !self.rules.unites(&file.path) {
             return Ok(None);
         }
-        let Some((base, ours, theirs)) = self.read(versions, MAX_UNION)? else {
+        let Some(Contents { base, ours, theirs }) = self.read(versions, MAX_UNION)? else {
             return Ok(None);
         };
         let base = base.unwrap_or_default();
@@ -333,7 +351,7 @@ impl Work<'_> {
         if self.manifest_is_left(file, mender) {
             return Ok(None);
         }
-        let Some((base, ours, theirs)) = self.read(versions, MAX_LOCKFILE)? else {
+        let Some(Contents { base, ours, theirs }) = self.read(versions, MAX_LOCKFILE)? else {
             return Ok(None);
         };
         let parents = [self.ours.clone(), self.theirs.clone()];
@@ -392,12 +410,12 @@ impl Work<'_> {
             return Ok(Vec::new());
         }
         self.bench.check_out(self.repo, self.ours)?;
-        let known = self.repo.replay(self.bench.scratch, self.theirs);
+        let known = self
+            .repo
+            .replay(self.bench.scratch, self.theirs, &self.left);
         // Out of the middle of the merge, whatever came of it.
         self.bench.check_out(self.repo, self.ours)?;
-        let mut known = known?;
-        known.retain(|file| self.left.iter().any(|left| left.path == file.path));
-        Ok(known)
+        known
     }
 }
 

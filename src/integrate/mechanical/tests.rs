@@ -15,6 +15,9 @@ use crate::git::{Merge, Repo};
 
 const LONG: Duration = Duration::from_secs(300);
 
+/// A path, and what the base and the two sides have there.
+type Meeting<'a> = (&'a str, &'a [u8], &'a [u8], &'a [u8]);
+
 /// A repository whose branches meet, and a workbench beside it.
 struct Room {
     f: Fixture,
@@ -100,7 +103,7 @@ impl Room {
         self.files(&[(path, base, ours, theirs)])
     }
 
-    fn files(&self, files: &[(&str, &[u8], &[u8], &[u8])]) -> (Oid, Oid) {
+    fn files(&self, files: &[Meeting<'_>]) -> (Oid, Oid) {
         let put = |root: &Path, pick: &dyn Fn(usize) -> Vec<u8>| {
             for (at, (path, ..)) in files.iter().enumerate() {
                 let path = root.join(path);
@@ -181,6 +184,16 @@ impl Room {
             .git(&["worktree", "add", "-q", "--detach", &shown, &commit]);
         folder
     }
+}
+
+#[test]
+fn rungs_are_written_in_kebab_case() {
+    let command = "make lock".to_owned();
+    let written = serde_json::to_string(&[Rung::Structural, Rung::Lockfile { command }]).unwrap();
+    assert_eq!(
+        written,
+        r#"[{"by":"structural"},{"by":"lockfile","command":"make lock"}]"#
+    );
 }
 
 fn structural(path: &str) -> (String, Rung) {
@@ -678,7 +691,9 @@ fn without_a_memory_nothing_is_remembered() {
     let known = |room: &Room| remember(&repo, &ours, &theirs, &resolved, &room.bench()).unwrap();
     assert_eq!(known(&room), 0);
     assert!(!room.scratch.exists() && !room.f.root.join(".git/rr-cache").exists());
-    // Git's default: on when there is a memory.
+    // Git's default: on when there is a memory. It also asks who merges.
+    room.f.git(&["config", "--unset", "user.email"]);
+    room.f.git(&["config", "user.useConfigOnly", "true"]);
     std::fs::create_dir(room.f.root.join(".git/rr-cache")).unwrap();
     assert_eq!(known(&room), 1);
     assert_eq!(room.all(&ours, &theirs).1, [("f".to_owned(), Rung::Rerere)]);

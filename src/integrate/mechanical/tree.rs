@@ -3,7 +3,7 @@
 //! The order of keys has no meaning here, and neither have comments: whoever writes the
 //! merged document looks after both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A value of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub(super) enum Place {
     Entry(&'static [&'static str]),
     /// An array in which only the presence of each text counts.
     Set,
+    /// A set of requirements (`name[extra]>=1; marker`): what is said of one name is changed
+    /// by one side only.
+    Requirements,
     /// A value that is merged as a whole or not at all.
     Whole,
 }
@@ -109,12 +112,17 @@ fn values<'a>(
             }
             tables(path, base, ours, theirs, place).map(|t| Some(Node::Table(t)))
         }
-        (base, Some(Node::Array(ours)), Some(Node::Array(theirs))) if kind == Place::Set => {
+        (base, Some(Node::Array(ours)), Some(Node::Array(theirs)))
+            if matches!(kind, Place::Set | Place::Requirements) =>
+        {
             let base = match base {
                 Some(Node::Array(base)) => base.as_slice(),
                 None => &[],
                 Some(_) => return Err(dispute(path)),
             };
+            if kind == Place::Requirements && disagree(base, ours, theirs) {
+                return Err(dispute(path));
+            }
             sets(base, ours, theirs)
                 .map(|set| Some(Node::Array(set)))
                 .ok_or_else(|| dispute(path))
@@ -155,6 +163,27 @@ fn sets(base: &[Node], ours: &[Node], theirs: &[Node]) -> Option<Vec<Node>> {
         merged.sort_by(|a, b| leaf(a).cmp(leaf(b)));
     }
     Some(merged)
+}
+
+/// Whether both sides changed what is said of one name, in different ways.
+fn disagree(base: &[Node], ours: &[Node], theirs: &[Node]) -> bool {
+    let said = |list: &[Node]| {
+        let mut names = BTreeMap::<String, BTreeSet<String>>::new();
+        for text in list.iter().map(leaf) {
+            let name = text.trim_start_matches(['"', ' ']);
+            let end = name.find(|c: char| !c.is_alphanumeric() && !"._-".contains(c));
+            let name = name.get(..end.unwrap_or(name.len())).unwrap_or(name);
+            // One name however it is written.
+            let name = name.to_lowercase().replace(['_', '.'], "-");
+            names.entry(name).or_default().insert(text.to_owned());
+        }
+        names
+    };
+    let (base, ours, theirs) = (said(base), said(ours), said(theirs));
+    ours.keys().chain(theirs.keys()).any(|name| {
+        let [base, ours, theirs] = [&base, &ours, &theirs].map(|side| side.get(name));
+        base != ours && base != theirs && ours != theirs
+    })
 }
 
 fn position<T: PartialEq>(list: &[T], element: &T) -> Option<usize> {
@@ -341,6 +370,28 @@ mod tests {
             sets(&["a"], &["a", "!b"], &["a", "c"]).is_err(),
             "exclusions"
         );
+    }
+
+    #[test]
+    fn requirements_of_one_name_are_changed_by_one_side_only() {
+        let merged = |base: &[&str], ours: &[&str], theirs: &[&str]| {
+            let side = |texts: &[&str]| table(&[("list", array(texts))]);
+            let rules = |_: &[&str]| Place::Requirements;
+            merge(&side(base), &side(ours), &side(theirs), &rules)
+                .map(|t| t.get("list").cloned().unwrap())
+        };
+        assert_eq!(
+            merged(&["a>=1", "b"], &["a>=2", "b", "c[x]"], &["a>=1", "d ; os"]),
+            Ok(array(&["a>=2", "c[x]", "d ; os"]))
+        );
+        for (base, ours, theirs) in [
+            (&["a>=1"][..], &["a>=2"][..], &["a>=3"][..]),
+            (&["a>=1"], &["a>=2"], &[]),
+            (&[], &["a-b>=1"], &["A_b>=2"]),
+            (&[], &["a"], &["a[x]"]),
+        ] {
+            assert!(merged(base, ours, theirs).is_err(), "{ours:?} {theirs:?}");
+        }
     }
 
     #[test]
