@@ -6,6 +6,7 @@ mod merge;
 mod objects;
 mod open;
 mod refs;
+mod resolve;
 mod submodule;
 mod worktree;
 
