@@ -264,6 +264,9 @@ impl Attempt<'_> {
     }
 
     fn changed_nothing_else(&self) -> Result<bool, GitError> {
+        if !self.repo.is_linked_worktree(self.bench.scratch) {
+            return Ok(false);
+        }
         let after = self.repo.status(self.bench.scratch)?;
         let tracked = |status: &TreeStatus| -> Vec<String> {
             let untracked = &status.untracked;

@@ -561,6 +561,31 @@ fn a_command_that_does_anything_else_settles_nothing() {
 }
 
 #[test]
+fn a_command_that_spoils_the_scratch_worktree_does_not_reach_beyond_it() {
+    let mut room = Room::new();
+    let (ours, theirs) = room.files(&[
+        ("x.lock", b"m\n", b"m\nours\n", b"m\ntheirs\n"),
+        ("y.lock", b"m\n", b"m\nours\n", b"m\ntheirs\n"),
+    ]);
+    // Inside the person's checkout: what lies round it is theirs.
+    room.scratch = room.f.root.join(".git/scratch/x");
+    let inside = room.f.root.join("inside/x");
+    for scratch in [room.scratch.clone(), inside] {
+        room.scratch = scratch;
+        room.f.write(".git/info/exclude", "inside\n");
+        let command = "echo new > $ORCHESTRA_FILE; rm ../x/.git";
+        room.lockfiles.insert("*.lock".into(), command.into());
+        let tip = room.f.git(&["rev-parse", "HEAD"]);
+        assert_eq!(room.left(&ours, &theirs), ["x.lock", "y.lock"]);
+        assert_eq!(room.f.git(&["rev-parse", "HEAD"]), tip);
+        assert_eq!(room.f.git(&["symbolic-ref", "HEAD"]), "refs/heads/main");
+        let command = "echo new > $ORCHESTRA_FILE";
+        room.lockfiles.insert("*.lock".into(), command.into());
+        assert_eq!(room.all(&ours, &theirs).1.len(), 2, "it is made anew");
+    }
+}
+
+#[test]
 fn a_configured_json_lock_file_must_be_json() {
     let mut room = Room::new();
     let (ours, theirs) = room.three("l.json", b"{}\n", b"{\"a\":1}\n", b"{\"b\":1}\n");

@@ -46,7 +46,12 @@ impl Workbench<'_> {
             if self.scratch.is_dir() && repo.checkout_detached(self.scratch, commit).is_ok() {
                 return Ok(());
             }
-            // Half-made by a process that was killed: it holds nobody's work.
+            // Half-made by a process that was killed, or spoilt by a command: it holds
+            // nobody's work. Git removes a worktree only whole or when its folder is gone.
+            if self.scratch.is_dir() && !repo.is_linked_worktree(self.scratch) {
+                std::fs::remove_dir_all(self.scratch)
+                    .map_err(|e| GitError::io("removing", self.scratch, &e))?;
+            }
             repo.worktree_remove(self.scratch, true)?;
         }
         repo.worktree_add(&WorktreeSpec {
