@@ -160,6 +160,8 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         merge_early: config.merge_early,
         deliver_each: config.deliver_each,
         resolvers: config.resolvers,
+        delivery_style: config.delivery_style,
+        commit_hooks: config.commit_hooks,
         answer_timeout_seconds: config.answer_timeout_seconds,
         retry_base_ms: 2_000,
         success_percent: config.success_percent,
@@ -172,6 +174,8 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         max_budget_usd: config.max_budget_usd,
         verify: config.verify.clone(),
         setup: config.setup.clone(),
+        union_files: config.union_files.clone(),
+        lockfiles: config.lockfiles.clone(),
         started_by_session: cx.env.get("CLAUDE_CODE_SESSION_ID").map(str::to_owned),
     })
 }

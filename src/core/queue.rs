@@ -2,7 +2,7 @@
 //! each link proved before it counts.
 //!
 //! [`Queue`] is the fold of the journal's records about it, and knows no policy. What to do
-//! next is decided in [`decide`], from the fold alone: so a queue that was killed anywhere
+//! next is decided in `decide`, from the fold alone: so a queue that was killed anywhere
 //! goes on where it was.
 //!
 //! A chain grows in three parts. The *proven* links are good: the verify command was green on

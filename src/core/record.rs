@@ -45,7 +45,19 @@ pub enum MergeMode {
 
 /// How a task's work becomes part of the base branch. What it holds afterwards is the same
 /// in every style; only the history differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeliveryStyle {
     /// One merge commit per task, on top of its own commits.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings_file::CleanupWhen;
 use crate::core::plan::nearest;
-use crate::core::record::MergeMode;
+use crate::core::record::{DeliveryStyle, MergeMode};
 
 /// What is done with the results.
 #[derive(
@@ -192,8 +192,18 @@ layer! {
     deliver_each: bool,
     /// How many resolver instances may try one conflict; 0: none.
     resolvers: u32,
+    /// What delivered commits look like: merge (a merge commit per task), squash (one commit
+    /// per task) or rebase (each task's own commits).
+    delivery_style: DeliveryStyle,
+    /// Whether the repository's commit-msg and pre-merge-commit hooks judge delivered commits.
+    commit_hooks: bool,
     /// What is tidied up at the end: never, success or all.
     cleanup: CleanupWhen,
+    /// Globs of files in which a merge keeps the lines of both sides where both changed some.
+    union_files: Vec<String>,
+    /// Commands that write lock files in conflict anew, by globs. An empty one switches off
+    /// the built-in command.
+    lockfiles: BTreeMap<String, String>,
     /// Folder for the worktrees; relative ones start at the repository.
     worktree_dir: PathBuf,
     /// Tools that instances may use without asking.
@@ -337,6 +347,22 @@ impl Layer {
                     .is_none_or(|m| !m.is_empty() && m.chars().all(char::is_alphanumeric)),
                 "a word such as acceptEdits",
             ),
+            (
+                "union_files",
+                self.union_files
+                    .iter()
+                    .flatten()
+                    .all(|g| file_glob(g).is_ok()),
+                "a list of globs such as \"CHANGELOG.md\"",
+            ),
+            (
+                "lockfiles",
+                self.lockfiles
+                    .iter()
+                    .flatten()
+                    .all(|(g, _)| file_glob(g).is_ok()),
+                "a table of commands by globs such as \"tools/*.lock\"",
+            ),
         ];
         match tests.into_iter().find(|(_, good, _)| !good) {
             None => Ok(()),
@@ -362,10 +388,14 @@ impl Layer {
             merge_early: Some(true),
             deliver_each: Some(false),
             resolvers: Some(2),
+            delivery_style: Some(DeliveryStyle::Merge),
+            commit_hooks: Some(false),
             answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
             success_percent: Some(80),
             merge: Some(MergeChoice::Automatic),
             cleanup: Some(CleanupWhen::Success),
+            union_files: texts(&[]),
+            lockfiles: Some(BTreeMap::new()),
             allowed_tools: texts(&["Bash", "Edit", "Write", "Read", "Glob", "Grep"]),
             disallowed_tools: texts(&["Bash(git push *)", "Bash(gh pr merge *)"]),
             agent: Some(AgentKind::Claude),
@@ -373,6 +403,24 @@ impl Layer {
             ..Self::default()
         }
     }
+}
+
+/// Reads a glob of files of the repository as in `.gitattributes`: one without `/` matches
+/// in every folder, any other from the top; one that ends with `/` is all of a folder.
+///
+/// # Errors
+/// When it is no glob.
+pub fn file_glob(glob: &str) -> Result<globset::Glob, globset::Error> {
+    let mut text = glob.strip_prefix('/').unwrap_or(glob).to_owned();
+    if !glob.contains('/') {
+        text.insert_str(0, "**/");
+    }
+    if text.ends_with('/') {
+        text.push_str("**");
+    }
+    globset::GlobBuilder::new(&text)
+        .literal_separator(true)
+        .build()
 }
 
 /// The variable that sets a key.
@@ -439,6 +487,10 @@ pub struct Resolved {
     pub deliver_each: bool,
     /// See [`Layer::resolvers`].
     pub resolvers: u32,
+    /// See [`Layer::delivery_style`].
+    pub delivery_style: DeliveryStyle,
+    /// See [`Layer::commit_hooks`].
+    pub commit_hooks: bool,
     /// How long a stuck instance waits for an answer, seconds.
     pub answer_timeout_seconds: u64,
     /// From how many percent on a run is a success.
@@ -447,6 +499,10 @@ pub struct Resolved {
     pub merge: MergeChoice,
     /// What is tidied up.
     pub cleanup: CleanupWhen,
+    /// Globs of files in which a merge keeps the lines of both sides.
+    pub union_files: Vec<String>,
+    /// Commands that write lock files in conflict anew, by globs.
+    pub lockfiles: BTreeMap<String, String>,
     /// Folder for the worktrees as it was given; the default place when absent.
     pub worktree_dir: Option<PathBuf>,
     /// Tools allowed without asking.
@@ -516,12 +572,16 @@ pub fn resolve(layers: &Layers) -> Resolved {
         merge_early: all.merge_early.unwrap_or(false),
         deliver_each: all.deliver_each.unwrap_or(false),
         resolvers: all.resolvers.unwrap_or(0),
+        delivery_style: all.delivery_style.unwrap_or_default(),
+        commit_hooks: all.commit_hooks.unwrap_or(false),
         answer_timeout_seconds: all
             .answer_timeout_seconds
             .unwrap_or(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
         success_percent: all.success_percent.unwrap_or(100),
         merge: all.merge.unwrap_or(MergeChoice::Automatic),
         cleanup: all.cleanup.unwrap_or(CleanupWhen::Success),
+        union_files: all.union_files.unwrap_or_default(),
+        lockfiles: all.lockfiles.unwrap_or_default(),
         worktree_dir: all.worktree_dir.filter(|p| !p.as_os_str().is_empty()),
         allowed_tools: all.allowed_tools.unwrap_or_default(),
         disallowed_tools: all.disallowed_tools.unwrap_or_default(),
@@ -584,6 +644,28 @@ mod tests {
     }
 
     #[test]
+    fn lists_and_tables_are_read_from_files_and_variables() {
+        let text = "union_files = ['CHANGELOG.md']\n[lockfiles]\n'*.lock' = 'make lock'\n";
+        let mut layers = Layers {
+            project: Layer::from_toml(text, "p").unwrap(),
+            ..Layers::default()
+        };
+        let resolved = resolve(&layers);
+        assert_eq!(resolved.union_files, ["CHANGELOG.md"]);
+        assert_eq!(resolved.lockfiles["*.lock"], "make lock");
+        layers.environment = Layer::from_env(|name| match name {
+            "ORCHESTRA_UNION_FILES" => Some("a, b/*"),
+            "ORCHESTRA_LOCKFILES" => Some("{ 'Cargo.lock' = '' }"),
+            _ => None,
+        })
+        .unwrap();
+        let resolved = resolve(&layers);
+        assert_eq!(resolved.union_files, ["a", "b/*"]);
+        assert_eq!(resolved.lockfiles["Cargo.lock"], "");
+        assert_eq!(resolve(&Layers::default()).union_files.len(), 0);
+    }
+
+    #[test]
     fn an_empty_text_takes_a_value_away() {
         let layers = Layers {
             flags: Layer {
@@ -618,6 +700,14 @@ mod tests {
             (
                 "verify = [1]",
                 "c.toml:1: the value of `verify` does not fit",
+            ),
+            (
+                "union_files = ['a', '[']",
+                "c.toml:1: the value of `union_files` is out of range. It must be a list of globs",
+            ),
+            (
+                "\nlockfiles = { '{a' = 'make' }",
+                "c.toml:2: the value of `lockfiles` is out of range",
             ),
             ("x = \ny = 2", "c.toml:1: this is not TOML"),
             ("model = \"\u{1b}[2J", "c.toml:1: this is not TOML"),

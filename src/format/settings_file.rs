@@ -1,6 +1,7 @@
 //! `settings.json`: how one run was configured when it began. Frozen: what a run does never
 //! changes because a configuration file did.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::launch_file::AgentChoice;
 use crate::core::id::{BranchName, Oid, OrchestrationId};
 use crate::core::queue::QueuePolicy;
-use crate::core::record::MergeMode;
+use crate::core::record::{DeliveryStyle, MergeMode};
 use crate::core::retry::RetryPolicy;
 use crate::core::state::Policy;
 use crate::core::time::Millis;
@@ -79,6 +80,12 @@ pub struct SettingsFile {
     /// How many resolver instances may try one conflict.
     #[serde(default)]
     pub resolvers: u32,
+    /// What delivered commits look like.
+    #[serde(default)]
+    pub delivery_style: DeliveryStyle,
+    /// Whether the repository's hooks judge delivered commits.
+    #[serde(default)]
+    pub commit_hooks: bool,
     /// What is tidied up at the end.
     pub cleanup: CleanupWhen,
     /// Claude Code's permission mode for instances.
@@ -99,6 +106,12 @@ pub struct SettingsFile {
     /// Command that makes a new worktree ready.
     #[serde(default)]
     pub setup: Option<String>,
+    /// Globs of files in which a merge keeps the lines of both sides.
+    #[serde(default)]
+    pub union_files: Vec<String>,
+    /// Commands that write lock files in conflict anew, by globs.
+    #[serde(default)]
+    pub lockfiles: BTreeMap<String, String>,
     /// The Claude Code session that started the run.
     #[serde(default)]
     pub started_by_session: Option<String>,

@@ -298,8 +298,14 @@ impl Repo {
     /// caches) stay. For worktrees that are this program's own only.
     ///
     /// # Errors
-    /// What git says.
+    /// [`GitError::NotAWorktree`] for a folder that is none, or no longer; else what git says.
     pub fn checkout_detached(&self, worktree: &Path, at: &Oid) -> Result<(), GitError> {
+        // Or what lies round it, perhaps the person's checkout, would be overwritten.
+        if !self.is_linked_worktree(worktree) {
+            return Err(GitError::NotAWorktree {
+                path: worktree.to_owned(),
+            });
+        }
         let before = self.head_at(worktree)?;
         // The hook runs afterwards by itself, so that its failure is not taken for one
         // of the checkout.

@@ -13,6 +13,7 @@
 //! | `objects`, `library`, `plumbing` | commits, trees, diffs, refs: the surface and its two backends |
 //! | `merge`, `replay` | merging two commits and picking one in memory, by git itself |
 //! | `message`, `hooks` | trailers of commit messages; hooks that judge commits |
+//! | `resolve` | contents in conflict, merging single files, git's memory of resolutions |
 //! | `refs` | compare-and-swap of refs, backups |
 //! | `worktree` | adding, removing and listing worktrees |
 //! | `checkout` | the state of a working tree: status, diff, snapshot, reset |
@@ -38,6 +39,7 @@ mod plumbing;
 mod refs;
 mod replay;
 mod repo;
+mod resolve;
 mod scratch;
 mod submodule;
 mod worktree;
@@ -57,5 +59,6 @@ pub use message::{trailer_values, with_trailers};
 pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
 pub use refs::{BackupKind, Expected};
 pub use repo::{Backend, Head, Repo};
+pub use resolve::{Lean, TreeFile};
 pub use submodule::SubmoduleReport;
 pub use worktree::{Added, WorktreeInfo, WorktreeSpec};

@@ -129,6 +129,18 @@ impl Repo {
         list(self.common_dir())
     }
 
+    /// Whether a folder is the top of a linked worktree of this repository. Without its
+    /// `.git` file, git would take it for a part of whatever lies round it.
+    #[must_use]
+    pub fn is_linked_worktree(&self, top: &Path) -> bool {
+        let records = self
+            .common_dir()
+            .canonicalize()
+            .map(|c| c.join("worktrees"));
+        matches!((own_git_dir(top), records),
+            (Some(own), Ok(records)) if own.parent() == Some(records.as_path()))
+    }
+
     /// Whether git keeps a record of a worktree at this path. Read without a process, and
     /// on the safe side: a record of a worktree with the same folder name elsewhere counts.
     #[must_use]

@@ -5,12 +5,16 @@
 //! be done again from its start after a crash at any point.
 
 mod link;
+pub mod mechanical;
 mod merge;
 mod preview;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use mechanical::{Conflict, Rules, Rung, Settled, Workbench};
 
 pub use link::{LinkHow, Linked, link, link_tree};
 pub use merge::{MergeStop, base_for};
@@ -20,7 +24,7 @@ use crate::agent::environment::Environment;
 use crate::agent::shell::{CommandReport, run_configured};
 use crate::agent::tree::{self, Marker};
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
-use crate::core::record::{DeliveryStyle, QueueConflict, QueueLink, QueueResult};
+use crate::core::record::{DeliveryStyle, QueueConflict, QueueLink, QueueResult, SettledFile};
 use crate::git::{BackupKind, DeliverError, Delivered, Expected, GitError, Repo, WorktreeSpec};
 
 /// A finished task as it enters integration.
@@ -58,6 +62,14 @@ pub struct Bench<'a> {
     pub timeout: Duration,
     /// Environment of both.
     pub env: Environment,
+    /// What the commits on the base branch look like.
+    pub style: DeliveryStyle,
+    /// Whether the person's hooks have a say about these commits.
+    pub hooks: bool,
+    /// Files whose lines of both sides are kept when they conflict, as globs.
+    pub union_files: Vec<String>,
+    /// Lock files and the command that writes each anew.
+    pub lockfiles: BTreeMap<String, String>,
     /// Where the scratch worktree is.
     pub scratch: PathBuf,
     /// What the commands printed goes here.
@@ -116,7 +128,8 @@ impl Bench<'_> {
                 None => return Ok(self.base_is_gone()),
             },
         };
-        let mut how = LinkHow::new(&self.base_branch, DeliveryStyle::default());
+        let mut how = LinkHow::new(&self.base_branch, self.style);
+        how.hooks = self.hooks && !trial;
         how.held.extend(before.iter().map(|task| task.head.clone()));
         let mut tip = base.clone();
         let mut links: Vec<QueueLink> = Vec::new();
@@ -131,13 +144,44 @@ impl Bench<'_> {
                 left_out.push(&task.name);
                 continue;
             }
-            tip = match link(&self.repo, &tip, task, &how)? {
-                Linked::Commit(commit) => commit,
+            let mut settled = Vec::new();
+            let linked = match link(&self.repo, &tip, task, &how)? {
+                Linked::Conflict {
+                    tree,
+                    files,
+                    messages,
+                } => {
+                    let conflict = Conflict {
+                        tree: &tree,
+                        files: &files,
+                        messages: &messages,
+                    };
+                    match self.settle(&tip, task, conflict)? {
+                        Settled::All { tree, how: by } => {
+                            settled = by.iter().map(settled_file).collect();
+                            Ok(link_tree(&self.repo, &tip, task, &how, &tree)?)
+                        }
+                        Settled::Some { left, .. } if left.is_empty() => Err(files),
+                        Settled::Some { left, .. } => Err(left),
+                    }
+                }
+                Linked::Commit(commit) => Ok(commit),
                 Linked::Contained => {
                     how.held.push(task.head.clone());
-                    tip
+                    Ok(tip.clone())
                 }
-                Linked::Conflict { files, .. } => {
+            };
+            match linked {
+                Ok(commit) => {
+                    tip = commit;
+                    on_chain.push(task);
+                    links.push(QueueLink {
+                        task: task.name.clone(),
+                        commit: tip.clone(),
+                        settled,
+                    });
+                }
+                Err(files) => {
                     let files: Vec<String> = files.into_iter().map(|f| f.path).collect();
                     left_out.push(&task.name);
                     conflicts.push(QueueConflict {
@@ -146,15 +190,11 @@ impl Bench<'_> {
                         with: self.who_changed(&files, &on_chain)?,
                         files,
                     });
-                    continue;
                 }
-            };
-            on_chain.push(task);
-            links.push(QueueLink {
-                task: task.name.clone(),
-                commit: tip.clone(),
-                settled: Vec::new(),
-            });
+            }
+        }
+        if self.is_stopped() {
+            return Ok(QueueResult::Stopped);
         }
         if !trial {
             self.keep_chain(&tip)?;
@@ -171,6 +211,42 @@ impl Bench<'_> {
             links,
             conflicts,
         })
+    }
+
+    /// Settles what needs no thought.
+    fn settle(
+        &self,
+        tip: &Oid,
+        task: &MergeTask,
+        conflict: Conflict<'_>,
+    ) -> Result<Settled, GitError> {
+        let rules = match Rules::new(&self.union_files, &self.lockfiles) {
+            Ok(rules) => rules,
+            Err(error) => {
+                (self.tell)(&format!("no conflict is settled mechanically: {error}"));
+                return Ok(Settled::Some {
+                    tree: conflict.tree.clone(),
+                    settled: Vec::new(),
+                    left: conflict.files.to_vec(),
+                });
+            }
+        };
+        let marker = self.marker();
+        let workbench = Workbench {
+            scratch: &self.scratch,
+            env: &self.env,
+            log: &self.log,
+            timeout: self.timeout,
+            marker: &marker,
+            stop: self.stop,
+        };
+        let settled =
+            mechanical::settle(&self.repo, tip, &task.head, conflict, &rules, &workbench)?;
+        let (Settled::All { how, .. } | Settled::Some { settled: how, .. }) = &settled;
+        for (path, rung) in how {
+            (self.tell)(&format!("{}: {path} {rung}", task.name));
+        }
+        Ok(settled)
     }
 
     /// Those of the tasks that changed one of these files.
@@ -460,6 +536,13 @@ pub fn is_checked_out(repo: &Repo, branch: &BranchName) -> Result<bool, GitError
     Ok(worktrees
         .iter()
         .any(|w| w.branch.as_deref() == Some(full.as_str())))
+}
+
+fn settled_file((path, rung): &(String, Rung)) -> SettledFile {
+    SettledFile {
+        path: path.clone(),
+        by: rung.word().to_owned(),
+    }
 }
 
 fn same_place(a: &Path, b: &Path) -> bool {

@@ -375,6 +375,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         merge_early: true,
         deliver_each: false,
         resolvers: 2,
+        delivery_style: crate::core::record::DeliveryStyle::Merge,
+        commit_hooks: false,
         answer_timeout_seconds: 60,
         retry_base_ms: 2000,
         success_percent: 80,
@@ -387,6 +389,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         max_budget_usd: None,
         verify: None,
         setup: None,
+        union_files: vec![],
+        lockfiles: std::collections::BTreeMap::new(),
         started_by_session: None,
     }
 }

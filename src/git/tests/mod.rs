@@ -7,6 +7,7 @@ mod merge_matrix;
 mod objects;
 mod open;
 mod refs;
+mod resolve;
 mod submodule;
 mod worktree;
 
