@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,6 +69,7 @@ pub(crate) struct Git {
     input: Option<Vec<u8>>,
     timeout: Duration,
     retry: bool,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// What one call of git answered.
@@ -130,6 +132,7 @@ impl Git {
             input: None,
             timeout: DEFAULT_TIMEOUT,
             retry: true,
+            stop: None,
         }
     }
 
@@ -162,6 +165,12 @@ impl Git {
 
     pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Ends it soon after this is set, as if its time were over.
+    pub(crate) fn until(mut self, stop: &Arc<AtomicBool>) -> Self {
+        self.stop = Some(Arc::clone(stop));
         self
     }
 
@@ -321,7 +330,7 @@ impl Git {
                         await_pipes(finished, open, PIPE_GRACE);
                         return Ok(status.code());
                     }
-                    if Instant::now() > deadline {
+                    if self.is_over(deadline) {
                         return Err(self.stop(child));
                     }
                 }
@@ -331,11 +340,19 @@ impl Git {
             if let Some(status) = child.try_wait().map_err(failed)? {
                 return Ok(status.code());
             }
-            if Instant::now() > deadline {
+            if self.is_over(deadline) {
                 return Err(self.stop(child));
             }
             std::thread::sleep(Duration::from_micros(200));
         }
+    }
+
+    fn is_over(&self, deadline: Instant) -> bool {
+        let told = self
+            .stop
+            .as_ref()
+            .is_some_and(|s| s.load(Ordering::Relaxed));
+        told || Instant::now() > deadline
     }
 
     /// Ends the process: first in the way that lets git remove its lock files.

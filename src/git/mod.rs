@@ -12,6 +12,7 @@
 //! | `repo` | finding the repository and its main checkout, `HEAD` |
 //! | `objects`, `library`, `plumbing` | commits, trees, diffs, refs: the surface and its two backends |
 //! | `merge` | merging two commits in memory, by git itself |
+//! | `radar` | pictures of worktrees at work, and merging many pairs of them |
 //! | `refs` | compare-and-swap of refs, backups |
 //! | `worktree` | adding, removing and listing worktrees |
 //! | `checkout` | the state of a working tree: status, diff, snapshot, reset |
@@ -32,6 +33,7 @@ mod lock;
 mod merge;
 mod objects;
 mod plumbing;
+mod radar;
 mod refs;
 mod repo;
 mod scratch;
@@ -50,6 +52,7 @@ pub use error::GitError;
 pub use include::INCLUDE_FILE;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
 pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
+pub use radar::{Look, MergePair, Picture, RadarChange, Scanner};
 pub use refs::{BackupKind, Expected};
 pub use repo::{Backend, Head, Repo};
 pub use submodule::SubmoduleReport;

@@ -5,6 +5,7 @@ mod deliver;
 mod merge;
 mod objects;
 mod open;
+mod radar;
 mod refs;
 mod submodule;
 mod worktree;
