@@ -6,6 +6,7 @@
 
 mod merge;
 mod preview;
+pub mod radar;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
