@@ -453,6 +453,12 @@ impl Snapshot {
             task.failures = entry.failures;
             task.session = entry.session;
             task.place = entry.place.clone();
+            // What the plan did not know, and turned out while it ran.
+            for before in &state.facts(ix).after {
+                if !task.after.contains(&before.index()) {
+                    task.after.push(before.index());
+                }
+            }
             if !entry.state.is_settled() {
                 task.ended_at = None;
             }

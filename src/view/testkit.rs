@@ -308,6 +308,7 @@ impl Sample {
                     .map(|n| TaskIx::new(u32::try_from(*n).unwrap()))
                     .collect(),
                 after: vec![],
+                files: vec![],
                 urgency: 2,
                 chain: 1,
                 max_attempts: 3,
