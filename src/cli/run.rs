@@ -158,6 +158,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         max_attempts: config.max_attempts,
         gate_rounds: config.gate_rounds,
         answer_timeout_seconds: config.answer_timeout_seconds,
+        radar_seconds: config.radar_seconds,
         retry_base_ms: 2_000,
         success_percent: config.success_percent,
         merge: config.merge.mode(),

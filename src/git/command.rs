@@ -194,6 +194,9 @@ impl Git {
     /// Runs it; every exit code is an answer. Contention on a lock file of git is
     /// waited out and, when it does not end, an error.
     pub(crate) fn output(self) -> Result<Output, GitError> {
+        if self.is_told_to_stop() {
+            return Err(self.stopped());
+        }
         let deadline = Instant::now() + LOCK_PATIENCE;
         let mut pause = Duration::from_millis(10);
         loop {
@@ -348,11 +351,20 @@ impl Git {
     }
 
     fn is_over(&self, deadline: Instant) -> bool {
-        let told = self
-            .stop
-            .as_ref()
-            .is_some_and(|s| s.load(Ordering::Relaxed));
-        told || Instant::now() > deadline
+        self.is_told_to_stop() || Instant::now() > deadline
+    }
+
+    fn is_told_to_stop(&self) -> bool {
+        let told = self.stop.as_ref();
+        told.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    fn stopped(&self) -> GitError {
+        GitError::TimedOut {
+            command: self.rendered(),
+            dir: self.dir.clone(),
+            seconds: self.timeout.as_secs(),
+        }
     }
 
     /// Ends the process: first in the way that lets git remove its lock files.
@@ -372,11 +384,7 @@ impl Git {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        GitError::TimedOut {
-            command: self.rendered(),
-            dir: self.dir.clone(),
-            seconds: self.timeout.as_secs(),
-        }
+        self.stopped()
     }
 }
 

@@ -4,7 +4,7 @@
 //! is not compared again, and a pair of which neither changed is not merged again; only pairs
 //! that touch the same places are merged at all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use crate::core::id::{Oid, TaskName};
@@ -349,16 +349,6 @@ impl Changes {
 fn meet(a: &HashSet<String>, b: &HashSet<String>) -> bool {
     let (less, more) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     less.iter().any(|item| more.contains(item))
-}
-
-/// The files of a clash that are not among those known, in order.
-#[must_use]
-pub fn new_files(files: &[String], known: &BTreeSet<String>) -> Vec<String> {
-    files
-        .iter()
-        .filter(|file| !known.contains(*file))
-        .cloned()
-        .collect()
 }
 
 #[cfg(test)]

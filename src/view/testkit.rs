@@ -340,6 +340,7 @@ impl Sample {
             begun_at: None,
             ended_at: None,
             records: 0,
+            conflicts: vec![],
             problems: vec![],
         };
         snapshot.take_times(&lines);
@@ -367,6 +368,7 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         max_attempts: 3,
         gate_rounds: 3,
         answer_timeout_seconds: 60,
+        radar_seconds: 30,
         retry_base_ms: 2000,
         success_percent: 80,
         merge: Some(MergeMode::Automatic),
