@@ -600,7 +600,7 @@ fn a_task_that_has_not_begun_goes_after_the_one_that_changed_its_files() {
         head: oid(1),
         summary: String::new(),
     };
-    step(&mut state, &end(0, done.clone()), Timestamp(3));
+    step(&mut state, &end(0, done), Timestamp(3));
     assert_eq!(state.task(ix(4)).state, TaskState::Waiting);
     // However the other one ends.
     step(&mut state, &end(1, AttemptEnd::Cancelled), Timestamp(4));

@@ -198,7 +198,8 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
         let (mark, tone) = match issue.kind {
             "stuck" => (lines::symbol(Word::Stuck), Tone::Warn),
             "skipped" => (lines::symbol(Word::Skipped), Tone::Faint),
-            "lost" | "predicted conflict" => (lines::symbol(Word::Lost), Tone::Warn),
+            "predicted conflict" => (lines::symbol(Word::Stuck), Tone::Warn),
+            "lost" => (lines::symbol(Word::Lost), Tone::Warn),
             _ => (lines::symbol(Word::Failed), Tone::Bad),
         };
         let name = issue.task.as_deref().unwrap_or("the run");
@@ -283,7 +284,7 @@ mod tests {
         run-1  RUNNING  for 2m
         "Create frontend, build backend, setup database"
 
-        [?] t1 - PREDICTED CONFLICT
+        [!] t1 - PREDICTED CONFLICT
             as it stands (for 2m), its work does not merge with that of t2: src/f0.rs,
             src/f1.rs, src/f2.rs, src/f3.rs, src/f4.rs, src/f5.rs, src/f6.rs, src/f7.rs,
             src/f8.rs, src/f9.rs, src/f10.rs, src/f11.rs and 2 more

@@ -227,7 +227,7 @@ fn a_worktree_that_is_gone_or_hidden_is_an_error_and_an_unreadable_file_is_none(
     // What root can read anyway is no test of it.
     write_in(&b, "secret", "x\n");
     write_in(&b, "open", "x\n");
-    std::fs::set_permissions(b.join("secret"), std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(b.join("secret"), std::fs::Permissions::from_mode(0o000)).unwrap();
     let readable = std::fs::read(b.join("secret")).is_ok();
     let (of_b, _) = taken(&mut scanner, "b", &b);
     let seen = changed(&scanner, &base, &of_b);
