@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let interrupts = Interrupts::listen()?;
     let from = std::fs::metadata(chosen.run.log()).map_or(0, |m| m.len());
     if matches!(snapshot.standing, Standing::Finished { .. }) {
-        conductor::ask(&chosen.run, Request::Merge { mode }, cx)?;
+        conductor::ask(&chosen.run, Request::Merge { mode, only: None }, cx)?;
     }
     let exit = follow(&chosen.run, &interrupts, from, cx)?;
     let context = conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())

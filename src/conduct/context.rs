@@ -1,16 +1,18 @@
 //! Everything that the parts of a conductor share.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::agent::environment::Environment;
 use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
 use crate::core::plan::ValidPlan;
-use crate::core::record::Place;
+use crate::core::record::{Place, QueueItem};
 use crate::core::state::{State, TaskState};
 use crate::format::settings_file::SettingsFile;
 use crate::git::Repo;
-use crate::integrate::MergeTask;
+use crate::integrate::{self, Bench, MergeTask};
 use crate::store::layout::{Layout, RunDir};
 
 /// One run, loaded.
@@ -42,19 +44,56 @@ impl Context {
     /// A task as it enters a merge; none when it is not done.
     #[must_use]
     pub fn merge_task(&self, state: &State, ix: TaskIx) -> Option<MergeTask> {
-        let TaskState::Done { head, summary } = &state.task(ix).state else {
+        let entry = state.task(ix);
+        let TaskState::Done { head, summary } = &entry.state else {
             return None;
         };
-        let task = self.plan.task(ix);
+        let start = entry.place.as_ref().map(|place| &place.base);
         Some(MergeTask {
-            name: task.name.clone(),
+            name: state.name(ix).clone(),
+            start: start.unwrap_or(&self.settings.base_commit).clone(),
             head: head.clone(),
-            title: task
-                .description
-                .clone()
-                .unwrap_or_else(|| task.name.to_string()),
+            needs: Vec::new(),
+            title: self.title(state, ix),
             summary: summary.clone(),
         })
+    }
+
+    /// A result as the merge queue froze it; none for tasks that there are not.
+    #[must_use]
+    pub fn queued(&self, state: &State, item: &QueueItem) -> Option<MergeTask> {
+        let mut task = self.merge_task(state, state.find(&item.task)?)?;
+        task.head = item.head.clone();
+        task.needs.clone_from(&item.needs);
+        Some(task)
+    }
+
+    fn title(&self, state: &State, ix: TaskIx) -> String {
+        let name = state.name(ix);
+        let planned = self.plan.ix(name).map(|ix| self.plan.task(ix));
+        planned
+            .and_then(|task| task.description.clone())
+            .unwrap_or_else(|| name.to_string())
+    }
+
+    /// The workbench of the run's merge queue.
+    #[must_use]
+    pub fn bench<'a>(&self, stop: &'a AtomicBool, tell: &'a dyn Fn(&str)) -> Bench<'a> {
+        let settings = &self.settings;
+        Bench {
+            repo: self.repo.clone(),
+            id: self.run.id().clone(),
+            token: self.token(),
+            base_branch: settings.base_branch.clone(),
+            setup: settings.setup.clone(),
+            verify: settings.verify.clone(),
+            timeout: Duration::from_secs(settings.command_timeout_seconds),
+            env: self.env.for_instance(),
+            scratch: integrate::scratch_worktree(&settings.worktree_dir, self.run.id()),
+            log: self.run.verify_log(),
+            stop,
+            tell,
+        }
     }
 
     /// The finished tasks that `ix` builds on.
@@ -74,8 +113,11 @@ impl Context {
     #[must_use]
     pub fn planned_before(&self, state: &State, ix: TaskIx) -> Vec<MergeTask> {
         let mut finished = self.finished_before(state, ix);
-        let planned = self.plan.deps(ix);
-        finished.retain(|task| planned.iter().any(|dep| *self.plan.name(*dep) == task.name));
+        // What the plan does not know has its own reasons for what it builds on.
+        if let Some(ix) = self.plan.ix(state.name(ix)) {
+            let planned = self.plan.deps(ix);
+            finished.retain(|task| planned.iter().any(|dep| *self.plan.name(*dep) == task.name));
+        }
         finished
     }
 

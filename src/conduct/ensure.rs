@@ -200,6 +200,8 @@ mod tests {
         let pause = Record::PauseRequested { task: None };
         let merging = Record::IntegrationStarted {
             mode: MergeMode::Automatic,
+            only: None,
+            asked: false,
         };
         let finished = Record::Finished {
             verdict: Verdict::Success,

@@ -11,11 +11,11 @@ use crate::core::attempt::FailureClass;
 use crate::core::event::{Effect, Event, StopHow};
 use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
-use crate::core::record::{IntegrationEnd, MergeMode, Record, Verdict};
+use crate::core::record::{QueueResult, QueueWork, Record, Verdict};
 use crate::core::state::{State, TaskState};
 use crate::format::instance_request::InstanceRequest;
 use crate::format::status_file::{InstanceStatus, StatusFile};
-use crate::integrate::{self, Job, MergeTask};
+use crate::integrate::MergeTask;
 use crate::store::atomic::{self, Durability};
 use crate::store::instance_inbox;
 use crate::store::lock::Lock;
@@ -50,7 +50,7 @@ pub(super) struct Workshop {
     context: Arc<Context>,
     tell: Sender<Signal>,
     busy: Arc<AtomicUsize>,
-    stop_integration: Arc<AtomicBool>,
+    stop_queue: Arc<AtomicBool>,
     /// Attempts that a thread already watches: adopting again must not watch them twice.
     watched: HashSet<(TaskIx, u32)>,
     /// Attempts to watch again, and when.
@@ -63,7 +63,7 @@ impl Workshop {
             context: Arc::new(context),
             tell,
             busy: Arc::new(AtomicUsize::new(0)),
-            stop_integration: Arc::new(AtomicBool::new(false)),
+            stop_queue: Arc::new(AtomicBool::new(false)),
             watched: HashSet::new(),
             again: Vec::new(),
         }
@@ -185,14 +185,8 @@ impl Workshop {
             Effect::Stop { task, how } => {
                 self.stop(state.name(task), state.task(task).attempts, how);
             }
-            Effect::Integrate { mode, tasks } => {
-                let tasks = tasks
-                    .iter()
-                    .filter_map(|ix| self.context.merge_task(state, *ix))
-                    .collect();
-                self.integrate(mode, tasks);
-            }
-            Effect::StopIntegration => self.stop_integration.store(true, Ordering::SeqCst),
+            Effect::Queue(work) => self.queue(state, work),
+            Effect::StopQueue => self.stop_queue.store(true, Ordering::SeqCst),
             Effect::Close { number, verdict } => self.close(state, number, verdict),
             // The loop keeps its own time.
             Effect::WakeAt(_) => {}
@@ -306,32 +300,35 @@ impl Workshop {
         }
     }
 
-    fn integrate(&self, mode: MergeMode, tasks: Vec<MergeTask>) {
-        self.stop_integration.store(false, Ordering::SeqCst);
-        let stop = Arc::clone(&self.stop_integration);
-        let failed = Signal::Event(Event::Integrated(IntegrationEnd::Failed {
+    /// Begins a piece of work of the merge queue.
+    fn queue(&self, state: &State, work: QueueWork) {
+        self.stop_queue.store(false, Ordering::SeqCst);
+        let stop = Arc::clone(&self.stop_queue);
+        let failed = Signal::Event(Event::Queue(QueueResult::Failed {
             detail: "integration broke off; the conductor's standard error says more".into(),
         }));
-        self.spawn("integrate", failed, move |context| {
-            let settings = &context.settings;
-            let job = Job {
-                repo: context.repo.clone(),
-                id: context.run.id().clone(),
-                token: context.token(),
-                base_branch: settings.base_branch.clone(),
-                base_commit: settings.base_commit.clone(),
-                tasks,
-                mode,
-                setup: settings.setup.clone(),
-                verify: settings.verify.clone(),
-                timeout: Duration::from_secs(settings.command_timeout_seconds),
-                env: context.env.for_instance(),
-                scratch: integrate::scratch_worktree(&settings.worktree_dir, context.run.id()),
-                log: context.run.verify_log(),
-            };
+        let proven = state.queue().proven().iter();
+        let before: Vec<MergeTask> = proven
+            .filter_map(|link| self.context.merge_task(state, state.find(&link.task)?))
+            .collect();
+        let tasks: Vec<MergeTask> = match &work {
+            QueueWork::Merge { items, .. } => items
+                .iter()
+                .filter_map(|item| self.context.queued(state, item))
+                .collect(),
+            _ => Vec::new(),
+        };
+        self.spawn("merge queue", failed, move |context| {
             let tell = |line: &str| run_log::append(&context.run, super::now(), &[line]);
-            let end = integrate::integrate(&job, &stop, &tell);
-            Signal::Event(Event::Integrated(end))
+            let bench = context.bench(&stop, &tell);
+            Signal::Event(Event::Queue(match &work {
+                QueueWork::Merge { onto, trial, .. } => {
+                    bench.merge(onto.as_ref(), &before, &tasks, *trial)
+                }
+                QueueWork::Verify { commit } => bench.verify(commit),
+                QueueWork::Deliver { from, to } => bench.deliver(from, to),
+                QueueWork::Present { from, commit } => bench.present(from, commit),
+            }))
         });
     }
 

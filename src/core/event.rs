@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use super::graph::TaskIx;
 use super::id::TaskName;
-use super::record::{IntegrationEnd, MergeMode, Place, Verdict};
+use super::record::{MergeMode, Place, QueueResult, QueueWork, Verdict};
 use super::time::Timestamp;
 
 /// Something that happened.
@@ -63,8 +63,8 @@ pub enum Event {
         /// The paths, from the root of the repository.
         files: Vec<String>,
     },
-    /// Integration ended.
-    Integrated(IntegrationEnd),
+    /// The merge queue's piece of work ended.
+    Queue(QueueResult),
     /// Reports are written, the workspace is tidy.
     Closed {
         /// Which end this is about: that of its [`Effect::Close`].
@@ -105,6 +105,16 @@ pub enum Request {
     Merge {
         /// How far it may go.
         mode: MergeMode,
+        /// Only these tasks, and what they build on; all when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Vec<TaskName>>,
+    },
+    /// Try a conflict again that nothing could settle, with what a person says about it.
+    Resolve {
+        /// The task that was set aside.
+        task: TaskName,
+        /// What they say.
+        text: String,
     },
 }
 
@@ -148,15 +158,11 @@ pub enum Effect {
         /// How.
         how: StopHow,
     },
-    /// Merge the results of these tasks in this order.
-    Integrate {
-        /// How far to go.
-        mode: MergeMode,
-        /// The tasks, dependencies first.
-        tasks: Vec<TaskIx>,
-    },
-    /// End the integration that is going on; it still reports how it ended.
-    StopIntegration,
+    /// Do a piece of work of the merge queue.
+    Queue(QueueWork),
+    /// End the piece of work of the merge queue that is going on; it still reports how it
+    /// ended.
+    StopQueue,
     /// Write results and reports; tidy up after a good end.
     Close {
         /// Which end this is, from 1: a run that goes on after its end comes to another.

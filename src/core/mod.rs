@@ -10,6 +10,7 @@ pub mod graph;
 pub mod id;
 pub mod overlap;
 pub mod plan;
+pub mod queue;
 pub mod record;
 pub mod retry;
 #[cfg(test)]

@@ -93,6 +93,194 @@ pub enum IntegrationEnd {
     },
 }
 
+/// One result as it enters the merge queue. Frozen: nothing of it is read again later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueItem {
+    /// The task.
+    pub task: TaskName,
+    /// The commit that is merged.
+    pub head: Oid,
+    /// The tasks whose commits `head` contains: without them it cannot be merged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<TaskName>,
+}
+
+/// One result on the chain of merged results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueLink {
+    /// The task.
+    pub task: TaskName,
+    /// The commit that holds it and all links before it.
+    pub commit: Oid,
+    /// Conflicting files that were settled without a person or a model, and how.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<SettledFile>,
+}
+
+/// A conflicting file that was settled mechanically.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledFile {
+    /// Its path from the top folder.
+    pub path: String,
+    /// What settled it, as `union` or `rerere`.
+    pub by: String,
+}
+
+/// A result that does not merge with what came before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueConflict {
+    /// The task.
+    pub task: TaskName,
+    /// The commit that it was merged with.
+    pub at: Oid,
+    /// The paths in conflict.
+    pub files: Vec<String>,
+    /// The tasks on the chain that changed these paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<TaskName>,
+}
+
+/// One piece of work of the merge queue. At most one is in work at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "work", rename_all = "kebab-case")]
+pub enum QueueWork {
+    /// Merge results in memory, one on top of the other.
+    Merge {
+        /// The commit to begin with; the base branch's tip when absent.
+        onto: Option<Oid>,
+        /// The results, in order.
+        items: Vec<QueueItem>,
+        /// Whether this only finds out what fails together, and is never delivered.
+        #[serde(default)]
+        trial: bool,
+    },
+    /// Run the verify command on exactly this commit.
+    Verify {
+        /// The commit.
+        commit: Oid,
+    },
+    /// Move the base branch, if it is still where the chain begins.
+    Deliver {
+        /// Where the base branch must be.
+        from: Oid,
+        /// The proven commit.
+        to: Oid,
+    },
+    /// Put the merged commit on a branch for people, if the base branch is still where the
+    /// chain begins.
+    Present {
+        /// Where the base branch must be.
+        from: Oid,
+        /// The commit.
+        commit: Oid,
+    },
+}
+
+/// What came of a piece of work of the merge queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum QueueResult {
+    /// Results were merged.
+    Merged {
+        /// The base branch's tip under them all.
+        base: Oid,
+        /// What merged, in order.
+        links: Vec<QueueLink>,
+        /// What did not. A result that needs one of these was not tried.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        conflicts: Vec<QueueConflict>,
+    },
+    /// The verify command ended.
+    Verified {
+        /// Whether it succeeded.
+        green: bool,
+        /// The end of what it printed, when it did not.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        tail: String,
+    },
+    /// The base branch holds the commit.
+    Delivered,
+    /// The commit is on a branch for people.
+    Presented {
+        /// The branch.
+        branch: BranchName,
+    },
+    /// The base branch is elsewhere now.
+    BaseMoved {
+        /// Where.
+        to: Oid,
+    },
+    /// The base branch, or the branch for people, could not be moved.
+    Refused {
+        /// Why, and what a person can do.
+        detail: String,
+    },
+    /// It could not be done.
+    Failed {
+        /// Why.
+        detail: String,
+    },
+    /// It was stopped on request.
+    Stopped,
+}
+
+/// Why a result is not delivered with the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+pub enum AsideWhy {
+    /// The tree is red with it and green without it.
+    Red {
+        /// The merged commit that is red.
+        commit: Oid,
+        /// The end of what the verify command printed.
+        tail: String,
+        /// The tasks with which it is red while it is green without them; empty when it is
+        /// red by itself.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<TaskName>,
+    },
+    /// It does not merge, and nothing could settle that.
+    Conflict {
+        /// The paths.
+        files: Vec<String>,
+        /// The tasks whose changes it meets there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<TaskName>,
+        /// What became of the resolver, if there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// It contains the commits of a task that was set aside.
+    Because {
+        /// That task.
+        task: TaskName,
+    },
+}
+
+/// An instance that resolves a conflict: a task that the queue adds to those of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// Its own name.
+    pub resolver: TaskName,
+    /// The task whose result is to be merged.
+    pub task: TaskName,
+    /// The merged results so far: where its branch begins.
+    pub onto: Oid,
+    /// The result that is to be merged with them.
+    pub theirs: Oid,
+    /// The tasks whose results `onto` holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<TaskName>,
+    /// The paths in conflict.
+    pub files: Vec<String>,
+    /// The tasks whose changes meet there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<TaskName>,
+    /// What a person said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<String>,
+}
+
 /// How an orchestration ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -223,6 +411,50 @@ pub enum Record {
     IntegrationStarted {
         /// How far it may go.
         mode: MergeMode,
+        /// The tasks whose results are wanted; all when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Vec<TaskName>>,
+        /// Whether somebody asked for it: then what can be delivered is, however much is
+        /// missing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        asked: bool,
+    },
+    /// The merge queue begins a piece of work.
+    QueueStarted {
+        /// Which.
+        work: QueueWork,
+    },
+    /// The merge queue's piece of work ended.
+    QueueEnded {
+        /// How.
+        result: QueueResult,
+    },
+    /// The chain of merged results is good up to this commit; what is behind it is merged
+    /// anew.
+    Proven {
+        /// The commit.
+        commit: Oid,
+        /// Whether the verify command said so; false when none is configured.
+        verified: bool,
+    },
+    /// A result is not delivered with the others.
+    SetAside {
+        /// The task.
+        task: TaskName,
+        /// Why.
+        why: AsideWhy,
+    },
+    /// An instance is to resolve a conflict.
+    ResolverAdded {
+        /// What it is about.
+        resolution: Resolution,
+    },
+    /// A person said how a conflict is to be resolved: the result gets another chance.
+    ConflictAnswered {
+        /// The task.
+        task: TaskName,
+        /// What they said.
+        text: String,
     },
     /// Integration ended.
     IntegrationEnded {

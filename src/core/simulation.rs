@@ -11,7 +11,8 @@ use super::event::{Effect, Event, Request, StopHow};
 use super::graph::TaskIx;
 use super::id::{BranchName, Oid, TaskName};
 use super::overlap::FilePattern;
-use super::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
+use super::queue::{self, QueuePolicy};
+use super::record::{MergeMode, Place, QueueResult, Record, Verdict};
 use super::retry::RetryPolicy;
 use super::state::{Phase, Policy, State, TaskFacts, TaskState};
 use super::step::step;
@@ -52,6 +53,12 @@ fn policy(workers: u32) -> Policy {
         workers,
         success_percent: 80,
         merge: Some(MergeMode::Automatic),
+        queue: QueuePolicy {
+            verify: true,
+            early: true,
+            deliver_each: false,
+            resolvers: 1,
+        },
         retry: RetryPolicy {
             base_delay: Millis(100),
             max_delay: Millis(1000),
@@ -85,6 +92,7 @@ struct World {
     launches: BTreeSet<(TaskIx, u32)>,
     fates: Box<dyn Fn(TaskIx, u32) -> (Fate, u64)>,
     closed: Option<Verdict>,
+    repository: queue::world::World,
 }
 
 impl World {
@@ -109,6 +117,7 @@ impl World {
             launches: BTreeSet::new(),
             fates: Box::new(fates),
             closed: None,
+            repository: queue::world::World::new(),
         };
         world.send(0, Event::Adopted);
         world
@@ -202,33 +211,11 @@ impl World {
                     self.send_end(1, task, attempt, end);
                 }
             }
-            Effect::Integrate { tasks, .. } => {
-                let mut seen = BTreeSet::new();
-                for task in &tasks {
-                    assert!(
-                        self.facts[task.index()]
-                            .needs
-                            .iter()
-                            .all(|d| seen.contains(d))
-                    );
-                    let late = self.state.facts(*task).after.iter();
-                    assert!(late.filter(|d| tasks.contains(d)).all(|d| seen.contains(d)));
-                    seen.insert(*task);
-                }
-                assert!(
-                    self.live.is_empty(),
-                    "integration began while instances run"
-                );
-                self.send(
-                    5,
-                    Event::Integrated(IntegrationEnd::Delivered {
-                        from: oid(0),
-                        to: oid(1),
-                        verified: true,
-                    }),
-                );
+            Effect::Queue(work) => {
+                let result = self.repository.carry_out(&work);
+                self.send(5, Event::Queue(result));
             }
-            Effect::StopIntegration => {}
+            Effect::StopQueue => {}
             Effect::Close { number, verdict } => {
                 self.closed = Some(verdict);
                 self.send(1, Event::Closed { number });
@@ -420,7 +407,7 @@ fn an_integration_that_was_to_stop_is_stopped_by_the_next_conductor_as_well() {
     let mut world = World::new(facts(&[vec![]], &[vec![]]), policy(1), |_, _| {
         (Fate::Complete, 10)
     });
-    while !matches!(world.state.phase(), Phase::Integrating(_)) {
+    while world.state.queue().work().is_none() {
         assert!(world.turn());
     }
     let ask = |state: &mut State, id: &str, request| {
@@ -429,20 +416,14 @@ fn an_integration_that_was_to_stop_is_stopped_by_the_next_conductor_as_well() {
     };
     let cancel = Request::Cancel { task: None };
     let out = ask(&mut world.state, "x", cancel.clone());
-    assert_eq!(out.effects, [Effect::StopIntegration]);
+    assert_eq!(out.effects, [Effect::StopQueue]);
     let out = step(&mut world.state, &Event::Adopted, Timestamp(5_001));
     assert!(matches!(
         out.effects[..],
-        [Effect::Integrate { .. }, Effect::StopIntegration]
+        [Effect::Queue(_), Effect::StopQueue]
     ));
-    let stopped = IntegrationEnd::Failed {
-        detail: "stopped".into(),
-    };
-    step(
-        &mut world.state,
-        &Event::Integrated(stopped),
-        Timestamp(5_002),
-    );
+    let stopped = Event::Queue(QueueResult::Stopped);
+    step(&mut world.state, &stopped, Timestamp(5_002));
     assert!(matches!(
         world.state.phase(),
         Phase::Finished {
@@ -452,11 +433,11 @@ fn an_integration_that_was_to_stop_is_stopped_by_the_next_conductor_as_well() {
     ));
     // Merging that is asked for afterwards goes on after a crash, and can be stopped too.
     let mode = MergeMode::Automatic;
-    ask(&mut world.state, "y", Request::Merge { mode });
+    ask(&mut world.state, "y", Request::Merge { mode, only: None });
     let out = step(&mut world.state, &Event::Adopted, Timestamp(5_003));
-    assert!(matches!(out.effects[..], [Effect::Integrate { .. }]));
+    assert!(matches!(out.effects[..], [Effect::Queue(_)]));
     let out = ask(&mut world.state, "z", cancel);
-    assert_eq!(out.effects, [Effect::StopIntegration]);
+    assert_eq!(out.effects, [Effect::StopQueue]);
 }
 
 #[test]
@@ -509,22 +490,18 @@ fn a_slow_close_says_nothing_of_a_later_end() {
         (Fate::Complete, 10)
     });
     world.run();
-    let delivered = IntegrationEnd::Delivered {
-        from: oid(0),
-        to: oid(1),
-        verified: true,
-    };
     let ask = |id: &str| Event::Asked {
         id: id.into(),
         request: Request::Merge {
             mode: MergeMode::Automatic,
+            only: None,
         },
     };
     let mut state = world.state.clone();
     let now = world.now;
     let mut again = |id: &str| {
-        step(&mut state, &ask(id), now);
-        let out = step(&mut state, &Event::Integrated(delivered.clone()), now);
+        // All is delivered: asking for it again ends at once.
+        let out = step(&mut state, &ask(id), now);
         let number = out.effects.iter().find_map(|e| match e {
             Effect::Close { number, .. } => Some(*number),
             _ => None,
@@ -712,7 +689,7 @@ proptest! {
                 4 => Request::Scale { by: 2 },
                 5 => Request::Retry { task },
                 6 => Request::Cancel { task: None },
-                _ => Request::Merge { mode: MergeMode::Automatic },
+                _ => Request::Merge { mode: MergeMode::Automatic, only: None },
             };
             world.ask(at, request);
         }

@@ -10,7 +10,8 @@ use super::graph::TaskIx;
 use super::id::{Oid, TaskName};
 use super::overlap::FilePattern;
 use super::plan::{Priority, ValidPlan};
-use super::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
+use super::queue::{Queue, QueuePolicy};
+use super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use super::retry::RetryPolicy;
 use super::time::Timestamp;
 
@@ -78,6 +79,8 @@ pub struct Policy {
     pub success_percent: u8,
     /// What to do with the results; nothing when absent.
     pub merge: Option<MergeMode>,
+    /// How results are merged and proved.
+    pub queue: QueuePolicy,
     /// Pauses between attempts.
     pub retry: RetryPolicy,
     /// Random number of this orchestration: name space of its session ids.
@@ -182,6 +185,24 @@ pub struct Entry {
     pub cancelling: bool,
 }
 
+impl Entry {
+    /// Of a task that nothing happened to.
+    fn new() -> Self {
+        Self {
+            state: TaskState::Waiting,
+            place: None,
+            early: false,
+            attempts: 0,
+            failures: 0,
+            session: None,
+            session_seen: false,
+            lesson: None,
+            held: false,
+            cancelling: false,
+        }
+    }
+}
+
 /// Where the orchestration as a whole stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
@@ -202,10 +223,17 @@ pub enum Phase {
 /// the order of the plan.
 type Rank = (u8, std::cmp::Reverse<u64>, TaskIx);
 
+/// How many attempts a resolver has at one conflict.
+const RESOLVER_ATTEMPTS: u32 = 2;
+
 /// The state of one orchestration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
+    /// Those of the plan first, then the resolvers that the merge queue added.
     facts: Vec<TaskFacts>,
+    /// How many tasks the plan has.
+    planned: usize,
+    resolvers: BTreeMap<TaskIx, Resolution>,
     by_name: BTreeMap<TaskName, TaskIx>,
     /// Per task: who waits for it, and whether they need its result.
     dependents: Vec<Vec<(TaskIx, bool)>>,
@@ -216,6 +244,7 @@ pub struct State {
     pub(super) paused: bool,
     pub(super) cancelling: bool,
     pub(super) integration: Option<IntegrationEnd>,
+    pub(super) queue: Queue,
     /// How often it ended: the number of its latest end.
     pub(super) ends: u32,
     pub(super) taken: BTreeSet<String>,
@@ -247,21 +276,7 @@ impl State {
                 }
             }
         }
-        let tasks = facts
-            .iter()
-            .map(|_| Entry {
-                state: TaskState::Waiting,
-                place: None,
-                early: false,
-                attempts: 0,
-                failures: 0,
-                session: None,
-                session_seen: false,
-                lesson: None,
-                held: false,
-                cancelling: false,
-            })
-            .collect();
+        let tasks = facts.iter().map(|_| Entry::new()).collect();
         let mut state = Self {
             unsettled: facts.len(),
             by_name,
@@ -273,6 +288,7 @@ impl State {
             paused: false,
             cancelling: false,
             integration: None,
+            queue: Queue::default(),
             ends: 0,
             taken: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -280,6 +296,8 @@ impl State {
             active: BTreeSet::new(),
             undecided: BTreeSet::new(),
             done: 0,
+            planned: facts.len(),
+            resolvers: BTreeMap::new(),
             facts,
         };
         for ix in state.indexes().collect::<Vec<_>>() {
@@ -303,9 +321,26 @@ impl State {
         state
     }
 
-    /// All tasks' indexes, in the order of the plan.
+    /// The indexes of the plan's tasks, in its order.
     pub fn indexes(&self) -> impl Iterator<Item = TaskIx> + use<> {
-        (0..u32::try_from(self.facts.len()).unwrap_or(u32::MAX)).map(TaskIx::new)
+        up_to(self.planned)
+    }
+
+    /// The indexes of all tasks, the resolvers after those of the plan.
+    pub fn every(&self) -> impl Iterator<Item = TaskIx> + use<> {
+        up_to(self.facts.len())
+    }
+
+    /// The resolvers that the merge queue added, and the conflict that each is for.
+    #[must_use]
+    pub fn resolvers(&self) -> &BTreeMap<TaskIx, Resolution> {
+        &self.resolvers
+    }
+
+    /// The merge queue.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// A task's index by name.
@@ -368,7 +403,7 @@ impl State {
         &self.active
     }
 
-    /// How many tasks are done.
+    /// How many tasks of the plan are done.
     #[must_use]
     pub fn done(&self) -> usize {
         self.done
@@ -383,8 +418,14 @@ impl State {
     /// Whether enough tasks are done for a success or a partial success.
     #[must_use]
     pub fn enough_done(&self) -> bool {
+        self.is_enough(self.done)
+    }
+
+    /// Whether so many of the plan's tasks make a success or a partial success.
+    #[must_use]
+    pub fn is_enough(&self, tasks: usize) -> bool {
         let percent = usize::from(self.policy.success_percent.min(100));
-        self.done > 0 && self.done * 100 >= percent * self.facts.len()
+        tasks > 0 && tasks * 100 >= percent * self.planned
     }
 
     /// The tasks that are done, dependencies before dependents, otherwise as in the plan.
@@ -393,6 +434,7 @@ impl State {
         let mut waiting: Vec<usize> = self
             .facts
             .iter()
+            .take(self.planned)
             .map(|f| f.needs.len() + f.after.iter().filter(|a| !f.needs.contains(a)).count())
             .collect();
         let mut free: BTreeSet<TaskIx> = self
@@ -549,14 +591,33 @@ impl State {
                 }
             }
             Record::WorkersChanged { workers } => self.workers = (*workers).max(1),
-            Record::IntegrationStarted { mode } => {
+            Record::IntegrationStarted { mode, only, asked } => {
+                let again = matches!(self.phase, Phase::Finished { .. });
+                self.queue
+                    .integration_started(again, only.as_deref(), *asked);
                 self.phase = Phase::Integrating(*mode);
                 // A run that is ending is not integrated, unless it is asked for afterwards.
                 self.cancelling = false;
             }
             Record::IntegrationEnded { result } => {
+                let done = self
+                    .facts
+                    .iter()
+                    .zip(&self.tasks)
+                    .filter_map(|(facts, task)| {
+                        matches!(task.state, TaskState::Done { .. }).then_some(&facts.name)
+                    });
+                self.queue.integration_ended(result, done);
                 self.integration = Some(result.clone());
                 self.phase = Phase::Running;
+            }
+            Record::QueueStarted { work } => self.queue.started(work),
+            Record::QueueEnded { result } => self.queue.ended(result),
+            Record::Proven { commit, verified } => self.queue.prove(commit, *verified),
+            Record::SetAside { task, why } => self.queue.set_aside(task, why),
+            Record::ResolverAdded { resolution } => self.add_resolver(resolution),
+            Record::ConflictAnswered { task, text } => {
+                self.queue.conflict_answered(task, text);
             }
             Record::Finished { verdict } => {
                 self.ends = self.ends.saturating_add(1);
@@ -574,6 +635,30 @@ impl State {
                 }
             }
         }
+    }
+
+    fn add_resolver(&mut self, resolution: &Resolution) {
+        if self.find(&resolution.resolver).is_some() {
+            return;
+        }
+        let ix = TaskIx::new(u32::try_from(self.facts.len()).unwrap_or(u32::MAX));
+        self.queue.resolver_added(resolution);
+        self.facts.push(TaskFacts {
+            name: resolution.resolver.clone(),
+            needs: Vec::new(),
+            after: Vec::new(),
+            files: Vec::new(),
+            // Everything that is finished waits for it.
+            urgency: 0,
+            chain: u64::MAX,
+            max_attempts: RESOLVER_ATTEMPTS,
+        });
+        self.tasks.push(Entry::new());
+        self.dependents.push(Vec::new());
+        self.by_name.insert(resolution.resolver.clone(), ix);
+        self.resolvers.insert(ix, resolution.clone());
+        self.unsettled += 1;
+        self.requeue_if_free(ix);
     }
 
     fn apply_end(&mut self, task: &TaskName, attempt: u32, end: &AttemptEnd, session_seen: bool) {
@@ -632,6 +717,14 @@ impl State {
         if self.task(ix).state.is_settled() {
             return;
         }
+        if self.resolvers.contains_key(&ix) {
+            let result = match &to {
+                TaskState::Done { head, .. } => Ok(head),
+                TaskState::Failed { detail, .. } => Err(detail.clone()),
+                _ => Err("it was cancelled".to_owned()),
+            };
+            self.queue.resolver_ended(task, result);
+        }
         self.set(ix, to);
         for (dependent, _) in self.dependents[ix.index()].clone() {
             self.requeue_if_free(dependent);
@@ -641,11 +734,16 @@ impl State {
     /// Back from settled: it and those that waited for it count anew.
     fn revive(&mut self, task: &TaskName) {
         let Some(ix) = self.find(task) else { return };
-        if !self.task(ix).state.is_settled()
-            || matches!(self.task(ix).state, TaskState::Done { .. })
-        {
+        if !self.can_be_revived(ix) {
             return;
         }
+        // A session that brought a result to its end knows best how to mend it.
+        let lesson = self.queue.aside().get(task).map(super::queue::lesson);
+        let resume = lesson.is_some() && self.task(ix).session_seen;
+        if lesson.is_some() {
+            self.tasks[ix.index()].lesson = lesson;
+        }
+        self.queue.forget(task);
         let entry = &mut self.tasks[ix.index()];
         entry.failures = 0;
         entry.held = false;
@@ -655,6 +753,11 @@ impl State {
         self.phase = Phase::Running;
         self.set(ix, TaskState::Waiting);
         self.requeue_if_free(ix);
+        if resume && let TaskState::Ready(next) = &self.task(ix).state {
+            let not_before = next.not_before;
+            let start = StartMode::Resume;
+            self.set(ix, TaskState::Ready(Next { start, not_before }));
+        }
         for (dependent, _) in self.dependents[ix.index()].clone() {
             if matches!(self.task(dependent).state, TaskState::Ready(_))
                 && self.task(dependent).attempts == 0
@@ -705,6 +808,24 @@ impl State {
         }
     }
 
+    /// Whether a task is over without a result that was or can be delivered.
+    #[must_use]
+    pub fn can_be_revived(&self, ix: TaskIx) -> bool {
+        match &self.task(ix).state {
+            _ if self.resolvers.contains_key(&ix) => false,
+            TaskState::Failed { .. } | TaskState::Cancelled | TaskState::Skipped { .. } => true,
+            // Done, and of no use like this.
+            TaskState::Done { .. } => matches!(
+                self.queue.aside().get(self.name(ix)),
+                Some(AsideWhy::Red { .. } | AsideWhy::Conflict { .. })
+            ),
+            TaskState::Waiting
+            | TaskState::Ready(_)
+            | TaskState::Active(_)
+            | TaskState::Undecided { .. } => false,
+        }
+    }
+
     fn hold(&mut self, task: Option<&TaskName>, held: bool) {
         match task {
             None => self.paused = held,
@@ -749,14 +870,15 @@ impl State {
     fn set(&mut self, ix: TaskIx, to: TaskState) {
         self.leave_queues(ix);
         let entry = &mut self.tasks[ix.index()];
-        if matches!(entry.state, TaskState::Done { .. }) {
+        let planned = ix.index() < self.planned;
+        if planned && matches!(entry.state, TaskState::Done { .. }) {
             self.done -= 1;
         }
         if !entry.state.is_settled() {
             self.unsettled -= 1;
         }
         entry.state = to;
-        if matches!(entry.state, TaskState::Done { .. }) {
+        if planned && matches!(entry.state, TaskState::Done { .. }) {
             self.done += 1;
         }
         if !entry.state.is_settled() {
@@ -802,6 +924,10 @@ impl State {
             _ => {}
         }
     }
+}
+
+fn up_to(count: usize) -> impl Iterator<Item = TaskIx> + use<> {
+    (0..u32::try_from(count).unwrap_or(u32::MAX)).map(TaskIx::new)
 }
 
 fn indexed(facts: &[TaskFacts]) -> impl Iterator<Item = (TaskIx, &TaskFacts)> {

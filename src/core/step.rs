@@ -12,7 +12,8 @@ use super::event::{Effect, Event, Request, StopHow};
 use super::graph::TaskIx;
 use super::id::TaskName;
 use super::overlap::Touched;
-use super::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
+use super::queue::decide::{Decision, decide, with_contained};
+use super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, QueueResult, Record, Verdict};
 use super::retry::{self, Answer};
 use super::state::{Phase, State, TaskState};
 use super::time::Timestamp;
@@ -93,7 +94,7 @@ impl Stepper<'_> {
                 }
             }
             Event::Touched { task, files } => self.touched(*task, files),
-            Event::Integrated(result) => self.integrated(result),
+            Event::Queue(result) => self.queue_ended(result),
             Event::Closed { number } => {
                 // A slow one may be about an end after which the run went on.
                 if *number == self.state.ends
@@ -113,24 +114,24 @@ impl Stepper<'_> {
             self.stop_if_asked(ix);
         }
         // A crash may have come between the end of a task and what follows from it.
-        for ix in self.state.indexes().collect::<Vec<_>>() {
+        for ix in self.state.every().collect::<Vec<_>>() {
             if self.state.task(ix).state.is_settled() {
                 self.skip_those_that_need(ix);
             }
         }
-        match self.state.phase {
-            Phase::Running => {}
-            Phase::Integrating(mode) => {
-                self.effect_integrate(mode);
-                if self.state.cancelling {
-                    self.effect(Effect::StopIntegration);
-                }
+        if let Some(work) = self.state.queue.work() {
+            let work = work.clone();
+            self.effect(Effect::Queue(work));
+            if self.state.cancelling {
+                self.effect(Effect::StopQueue);
             }
-            Phase::Finished { verdict, closed } => {
-                if !closed {
-                    self.effect_close(verdict);
-                }
-            }
+        }
+        if let Phase::Finished {
+            verdict,
+            closed: false,
+        } = self.state.phase
+        {
+            self.effect_close(verdict);
         }
     }
 
@@ -238,8 +239,8 @@ impl Stepper<'_> {
                     for ix in self.state.active().clone() {
                         self.stop(ix, StopHow::Cancel);
                     }
-                    if matches!(self.state.phase, Phase::Integrating(_)) {
-                        self.effect(Effect::StopIntegration);
+                    if self.state.queue.work().is_some() {
+                        self.effect(Effect::StopQueue);
                     }
                 }
             }
@@ -251,16 +252,40 @@ impl Stepper<'_> {
                 }
             }
             Request::Retry { task } => self.asked_retry(task.as_ref()),
-            Request::Merge { mode } => {
-                let can = match self.state.phase {
-                    Phase::Running => self.state.all_settled(),
-                    Phase::Integrating(_) => false,
-                    Phase::Finished { .. } => true,
-                };
-                if can && self.state.done() > 0 {
-                    self.start_integration(*mode);
-                }
-            }
+            Request::Merge { mode, only } => self.asked_merge(*mode, only.as_deref()),
+            Request::Resolve { task, text } => self.asked_resolve(task, text),
+        }
+    }
+
+    fn asked_merge(&mut self, mode: MergeMode, only: Option<&[TaskName]>) {
+        if self.can_integrate() && self.state.done() > 0 {
+            let only = only.map(|tasks| with_contained(self.state, tasks));
+            self.start_integration(mode, only, true);
+        }
+    }
+
+    /// Whether integration may begin on request.
+    fn can_integrate(&self) -> bool {
+        match self.state.phase {
+            Phase::Running => self.state.all_settled() && self.state.queue.work().is_none(),
+            Phase::Integrating(_) => false,
+            Phase::Finished { .. } => true,
+        }
+    }
+
+    fn asked_resolve(&mut self, task: &TaskName, text: &str) {
+        let conflict = matches!(
+            self.state.queue.aside().get(task),
+            Some(AsideWhy::Conflict { .. })
+        );
+        if !conflict {
+            return;
+        }
+        let (task, text) = (task.clone(), text.to_owned());
+        self.record(Record::ConflictAnswered { task, text });
+        if matches!(self.state.phase, Phase::Finished { .. }) {
+            let mode = self.state.policy.merge.unwrap_or(MergeMode::Automatic);
+            self.start_integration(mode, None, false);
         }
     }
 
@@ -337,15 +362,7 @@ impl Stepper<'_> {
     fn revive(&mut self, ix: TaskIx, revived: &mut Vec<TaskIx>) {
         let mut todo = vec![ix];
         while let Some(ix) = todo.pop() {
-            let lost = match &self.state.task(ix).state {
-                TaskState::Failed { .. } | TaskState::Cancelled | TaskState::Skipped { .. } => true,
-                TaskState::Waiting
-                | TaskState::Ready(_)
-                | TaskState::Active(_)
-                | TaskState::Undecided { .. }
-                | TaskState::Done { .. } => false,
-            };
-            if !lost || revived.contains(&ix) {
+            if !self.state.can_be_revived(ix) || revived.contains(&ix) {
                 continue;
             }
             revived.push(ix);
@@ -361,21 +378,56 @@ impl Stepper<'_> {
         }
     }
 
-    fn integrated(&mut self, result: &IntegrationEnd) {
+    fn queue_ended(&mut self, result: &QueueResult) {
+        // One that was started by a conductor that is gone may end after its successor's.
+        if self.state.queue.work().is_some() {
+            self.record(Record::QueueEnded {
+                result: result.clone(),
+            });
+        }
+    }
+
+    /// Lets the merge queue decide as far as it can.
+    fn advance_queue(&mut self) {
+        while let Some(decision) = decide(self.state) {
+            match decision {
+                Decision::Start(work) => {
+                    self.record(Record::QueueStarted { work: work.clone() });
+                    self.effect(Effect::Queue(work));
+                }
+                Decision::Prove { commit, verified } => {
+                    self.record(Record::Proven { commit, verified });
+                }
+                Decision::SetAside { proven, task, why } => {
+                    if let Some(commit) = proven {
+                        self.record(Record::Proven {
+                            commit,
+                            verified: true,
+                        });
+                    }
+                    self.record(Record::SetAside { task, why });
+                }
+                Decision::Resolve(resolution) => {
+                    self.record(Record::ResolverAdded { resolution });
+                }
+                Decision::End(result) => self.integrated(result),
+            }
+        }
+    }
+
+    fn integrated(&mut self, result: IntegrationEnd) {
         let Phase::Integrating(mode) = self.state.phase else {
             return;
         };
-        self.record(Record::IntegrationEnded {
-            result: result.clone(),
-        });
-        let all = self.state.done() == self.state.tasks.len();
-        let verdict = match (result, mode) {
-            (IntegrationEnd::Delivered { .. }, _) if all => Verdict::Success,
+        let delivered = self.state.queue.delivered().len() == self.state.indexes().count();
+        let verdict = match (&result, mode) {
+            (IntegrationEnd::Delivered { .. }, _) if delivered => Verdict::Success,
             (IntegrationEnd::Delivered { .. }, _) => Verdict::Partial,
             (IntegrationEnd::Reviewable { .. }, _) => Verdict::Unmerged,
             _ if self.state.cancelling => Verdict::Cancelled,
             _ => Verdict::Failed,
         };
+        self.record(Record::IntegrationEnded { result });
         self.finish(verdict);
     }
 
@@ -388,7 +440,7 @@ impl Stepper<'_> {
             self.decide_retry(ix);
         }
         if self.state.cancelling {
-            for ix in self.state.indexes().collect::<Vec<_>>() {
+            for ix in self.state.every().collect::<Vec<_>>() {
                 let idle = matches!(
                     self.state.task(ix).state,
                     TaskState::Waiting | TaskState::Ready(_) | TaskState::Undecided { .. }
@@ -399,20 +451,24 @@ impl Stepper<'_> {
                 }
             }
         }
-        let wake = self.state.wake_delayed(self.now);
-        if !self.state.paused && matches!(self.state.phase, Phase::Running) {
-            while self.has_room() {
-                let Some(ix) = self.state.next_ready() else {
-                    break;
-                };
-                self.start(ix);
-            }
-            if let Some(at) = wake {
-                self.effect(Effect::WakeAt(at));
-            }
-        }
-        if self.state.all_settled() && matches!(self.state.phase, Phase::Running) {
+        self.advance_queue();
+        let running = matches!(self.state.phase, Phase::Running);
+        if running && self.state.all_settled() && self.state.queue.work().is_none() {
             self.conclude();
+            self.advance_queue();
+        }
+        if self.state.paused || matches!(self.state.phase, Phase::Finished { .. }) {
+            return;
+        }
+        let wake = self.state.wake_delayed(self.now);
+        while self.has_room() {
+            let Some(ix) = self.state.next_ready() else {
+                break;
+            };
+            self.start(ix);
+        }
+        if let Some(at) = wake {
+            self.effect(Effect::WakeAt(at));
         }
     }
 
@@ -562,20 +618,14 @@ impl Stepper<'_> {
             self.finish(Verdict::Failed);
         } else {
             match self.state.policy.merge {
-                Some(mode) => self.start_integration(mode),
+                Some(mode) => self.start_integration(mode, None, false),
                 None => self.finish(Verdict::Unmerged),
             }
         }
     }
 
-    fn start_integration(&mut self, mode: MergeMode) {
-        self.record(Record::IntegrationStarted { mode });
-        self.effect_integrate(mode);
-    }
-
-    fn effect_integrate(&mut self, mode: MergeMode) {
-        let tasks = self.state.merge_order();
-        self.effect(Effect::Integrate { mode, tasks });
+    fn start_integration(&mut self, mode: MergeMode, only: Option<Vec<TaskName>>, asked: bool) {
+        self.record(Record::IntegrationStarted { mode, only, asked });
     }
 
     fn finish(&mut self, verdict: Verdict) {

@@ -191,6 +191,12 @@ layer! {
     success_percent: u8,
     /// What is done with the results: automatic, review or none.
     merge: MergeChoice,
+    /// Whether results are merged and proved while other tasks are still worked on.
+    merge_early: bool,
+    /// Whether each proven batch of results is delivered at once rather than all at the end.
+    deliver_each: bool,
+    /// How many resolver instances may try one conflict; 0: none.
+    resolvers: u32,
     /// What is tidied up at the end: never, success or all.
     cleanup: CleanupWhen,
     /// Folder for the worktrees; relative ones start at the repository.
@@ -310,6 +316,11 @@ impl Layer {
                 "at most 100",
             ),
             (
+                "resolvers",
+                self.resolvers.is_none_or(|n| n <= 10),
+                "at most 10",
+            ),
+            (
                 "answer_timeout_seconds",
                 self.answer_timeout_seconds.is_none_or(|n| n >= 1),
                 "at least 1",
@@ -358,6 +369,9 @@ impl Layer {
             permission_mode: Some("acceptEdits".to_owned()),
             max_attempts: Some(3),
             gate_rounds: Some(3),
+            merge_early: Some(true),
+            deliver_each: Some(false),
+            resolvers: Some(2),
             answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
             radar_seconds: Some(DEFAULT_RADAR_SECONDS),
             success_percent: Some(80),
@@ -430,6 +444,12 @@ pub struct Resolved {
     pub max_attempts: u32,
     /// How often an instance is sent back.
     pub gate_rounds: u32,
+    /// See [`Layer::merge_early`].
+    pub merge_early: bool,
+    /// See [`Layer::deliver_each`].
+    pub deliver_each: bool,
+    /// See [`Layer::resolvers`].
+    pub resolvers: u32,
     /// How long a stuck instance waits for an answer, seconds.
     pub answer_timeout_seconds: u64,
     /// Seconds between two looks of the conflict radar; 0: it is off.
@@ -506,6 +526,9 @@ pub fn resolve(layers: &Layers) -> Resolved {
         max_budget_usd: all.max_budget_usd,
         max_attempts: all.max_attempts.unwrap_or(1),
         gate_rounds: all.gate_rounds.unwrap_or(0),
+        merge_early: all.merge_early.unwrap_or(false),
+        deliver_each: all.deliver_each.unwrap_or(false),
+        resolvers: all.resolvers.unwrap_or(0),
         answer_timeout_seconds: all
             .answer_timeout_seconds
             .unwrap_or(super::launch_file::DEFAULT_ANSWER_TIMEOUT),

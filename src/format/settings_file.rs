@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::launch_file::AgentChoice;
 use crate::core::id::{BranchName, Oid, OrchestrationId};
+use crate::core::queue::QueuePolicy;
 use crate::core::record::MergeMode;
 use crate::core::retry::RetryPolicy;
 use crate::core::state::Policy;
@@ -72,6 +73,15 @@ pub struct SettingsFile {
     pub success_percent: u8,
     /// What to do with the results; nothing when null.
     pub merge: Option<MergeMode>,
+    /// Whether results are merged and proved while other tasks are still worked on.
+    #[serde(default)]
+    pub merge_early: bool,
+    /// Whether each proven batch of results is delivered at once.
+    #[serde(default)]
+    pub deliver_each: bool,
+    /// How many resolver instances may try one conflict.
+    #[serde(default)]
+    pub resolvers: u32,
     /// What is tidied up at the end.
     pub cleanup: CleanupWhen,
     /// Claude Code's permission mode for instances.
@@ -115,6 +125,12 @@ impl SettingsFile {
             workers: self.max_workers,
             success_percent: self.success_percent,
             merge: self.merge,
+            queue: QueuePolicy {
+                verify: self.verify.is_some(),
+                early: self.merge_early,
+                deliver_each: self.deliver_each,
+                resolvers: self.resolvers,
+            },
             retry: RetryPolicy {
                 base_delay: Millis(self.retry_base_ms),
                 ..RetryPolicy::default()

@@ -216,7 +216,7 @@ fn set_integration_going(run: &KnownRun, world: &World) -> Result<bool, String> 
         let mode = settings.merge.unwrap_or(MergeMode::Automatic);
         ensure::ask(
             dir,
-            Request::Merge { mode },
+            Request::Merge { mode, only: None },
             &run.main,
             &world.program("orchestra"),
             &world.env,

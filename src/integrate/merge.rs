@@ -1,7 +1,7 @@
 //! Merging results in memory, one after the other.
 
 use crate::core::id::{BranchName, Oid, TaskName};
-use crate::git::{GitError, Merge, Repo};
+use crate::git::{Author, ConflictFile, GitError, Merge, Repo};
 
 use super::MergeTask;
 
@@ -14,42 +14,56 @@ pub struct MergeStop {
     pub files: Vec<String>,
 }
 
-/// Merges results on top of `onto`, each with a merge commit of its own that names the
-/// task. Results that are contained already add nothing.
-///
-/// # Errors
-/// When git fails; a conflict is the inner error.
-pub fn merge_all(
-    repo: &Repo,
-    onto: &Oid,
-    tasks: &[MergeTask],
-    base_branch: &BranchName,
-) -> Result<Result<Oid, MergeStop>, GitError> {
-    let mut tip = onto.clone();
-    let mut author = None;
-    for task in tasks {
-        if repo.is_ancestor(&task.head, &tip)? {
-            continue;
+/// What came of putting one result on top of the chain.
+pub(super) enum Linked {
+    /// The commit that holds it; the tip itself when that contains it already.
+    Commit(Oid),
+    /// It does not merge.
+    Conflict {
+        /// The files.
+        files: Vec<ConflictFile>,
+    },
+}
+
+/// Puts results on top of a chain, each with a merge commit of its own that names the task.
+pub(super) struct Linker<'a> {
+    repo: &'a Repo,
+    base_branch: &'a BranchName,
+    /// Asked for once.
+    author: Option<Author>,
+}
+
+impl<'a> Linker<'a> {
+    pub(super) fn new(repo: &'a Repo, base_branch: &'a BranchName) -> Self {
+        Self {
+            repo,
+            base_branch,
+            author: None,
         }
-        match repo.merge(&tip, &task.head)? {
+    }
+
+    /// # Errors
+    /// When git fails.
+    pub(super) fn link(&mut self, tip: &Oid, task: &MergeTask) -> Result<Linked, GitError> {
+        let repo = self.repo;
+        if repo.is_ancestor(&task.head, tip)? {
+            return Ok(Linked::Commit(tip.clone()));
+        }
+        match repo.merge(tip, &task.head)? {
             Merge::Clean { tree } => {
-                let message = message(task, base_branch);
-                let by = match author.take() {
+                let message = message(task, self.base_branch);
+                let by = match self.author.take() {
                     Some(by) => by,
                     None => repo.author(None)?,
                 };
-                tip = repo.commit_by(&by, &tree, &[tip, task.head.clone()], &message)?;
-                author = Some(by);
+                let parents = [tip.clone(), task.head.clone()];
+                let commit = repo.commit_by(&by, &tree, &parents, &message)?;
+                self.author = Some(by);
+                Ok(Linked::Commit(commit))
             }
-            Merge::Conflict { files, .. } => {
-                return Ok(Err(MergeStop {
-                    task: task.name.clone(),
-                    files: files.into_iter().map(|f| f.path).collect(),
-                }));
-            }
+            Merge::Conflict { files, .. } => Ok(Linked::Conflict { files }),
         }
     }
-    Ok(Ok(tip))
 }
 
 /// The commit from which a task with dependencies starts: all their results in one.

@@ -1,8 +1,8 @@
-//! From finished tasks to a delivered base branch: merge in memory, prove the merged tree,
-//! deliver exactly that.
+//! The hands of the merge queue: merge in memory, prove a commit, deliver exactly that.
 //!
-//! Everything works on frozen object ids. What is delivered is the very commit that was
-//! verified; when the base branch moved meanwhile, it is all done again on top of it.
+//! What is done and in which order is decided in [`crate::core::queue`]; each piece of work
+//! here ends in a [`QueueResult`]. Everything works on frozen object ids, and each piece may
+//! be done again from its start after a crash at any point.
 
 mod merge;
 mod preview;
@@ -12,35 +12,36 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub use merge::{MergeStop, base_for, merge_all};
+use merge::{Linked, Linker};
+pub use merge::{MergeStop, base_for};
 pub use preview::{Preview, preview};
 
 use crate::agent::environment::Environment;
 use crate::agent::shell::{CommandReport, run_configured};
 use crate::agent::tree::{self, Marker};
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
-use crate::core::record::{IntegrationEnd, MergeMode};
+use crate::core::record::{QueueConflict, QueueLink, QueueResult};
 use crate::git::{BackupKind, DeliverError, Delivered, Expected, GitError, Repo, WorktreeSpec};
-
-/// How often a base branch that keeps moving is followed.
-const MAX_ROUNDS: u32 = 8;
 
 /// A finished task as it enters integration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergeTask {
     /// Its name.
     pub name: TaskName,
+    /// Where it began: what it changed is the difference to its result.
+    pub start: Oid,
     /// Its frozen result.
     pub head: Oid,
+    /// The tasks whose commits the result contains; without them it is not merged.
+    pub needs: Vec<TaskName>,
     /// One line about it, for the commit message.
     pub title: String,
     /// What the instance said at the end, for the commit message.
     pub summary: String,
 }
 
-/// One integration.
-#[derive(Debug)]
-pub struct Job {
+/// The workbench of one run's merge queue.
+pub struct Bench<'a> {
     /// The repository.
     pub repo: Repo,
     /// The run.
@@ -49,12 +50,6 @@ pub struct Job {
     pub token: String,
     /// The branch to deliver to.
     pub base_branch: BranchName,
-    /// Its tip when the run began.
-    pub base_commit: Oid,
-    /// The results, dependencies first.
-    pub tasks: Vec<MergeTask>,
-    /// How far to go.
-    pub mode: MergeMode,
     /// The command that makes a worktree ready, and the one that proves it.
     pub setup: Option<String>,
     /// See `setup`.
@@ -67,6 +62,10 @@ pub struct Job {
     pub scratch: PathBuf,
     /// What the commands printed goes here.
     pub log: PathBuf,
+    /// Set when the work is to end.
+    pub stop: &'a AtomicBool,
+    /// Takes a line for people at each step.
+    pub tell: &'a dyn Fn(&str),
 }
 
 /// The branch on which a run's merged results are kept until they are delivered.
@@ -82,108 +81,284 @@ pub fn scratch_worktree(worktree_dir: &Path, id: &OrchestrationId) -> PathBuf {
     worktree_dir.join(format!("_verify-{id}"))
 }
 
-/// Integrates. Never leaves the base branch anywhere but where it was or at a commit that
-/// was verified (when a verify command is configured). May be done again after a crash at
-/// any point.
-///
-/// `tell` is called with a line for people at each step.
-pub fn integrate(job: &Job, stop: &AtomicBool, tell: &dyn Fn(&str)) -> IntegrationEnd {
-    match job.rounds(stop, tell) {
-        Ok(end) => end,
-        Err(error) => IntegrationEnd::Failed {
-            detail: error.to_string(),
-        },
-    }
+/// The ref that keeps the chain of a run's merged results from being collected as garbage.
+#[must_use]
+pub fn queue_ref(id: &OrchestrationId) -> String {
+    format!("refs/orchestra/queue/{id}")
 }
 
-impl Job {
-    fn rounds(&self, stop: &AtomicBool, tell: &dyn Fn(&str)) -> Result<IntegrationEnd, GitError> {
-        // A verify command of a conductor that was killed may still run in the scratch
-        // worktree. Instances carry a task in their marker and are not meant.
+impl Bench<'_> {
+    /// Merges results in memory, one on top of the other; `before` are those that `onto`
+    /// holds already. A result that does not merge is left out, and with it those that
+    /// contain its commits.
+    #[must_use]
+    pub fn merge(
+        &self,
+        onto: Option<&Oid>,
+        before: &[MergeTask],
+        tasks: &[MergeTask],
+        trial: bool,
+    ) -> QueueResult {
+        self.told(self.try_merge(onto, before, tasks, trial))
+    }
+
+    fn try_merge(
+        &self,
+        onto: Option<&Oid>,
+        before: &[MergeTask],
+        tasks: &[MergeTask],
+        trial: bool,
+    ) -> Result<QueueResult, GitError> {
+        let base = match onto {
+            Some(onto) => onto.clone(),
+            None => match self.repo.branch_tip(&self.base_branch)? {
+                Some(tip) => tip,
+                None => return Ok(self.base_is_gone()),
+            },
+        };
+        let mut linker = Linker::new(&self.repo, &self.base_branch);
+        let mut tip = base.clone();
+        let mut links: Vec<QueueLink> = Vec::new();
+        let mut conflicts: Vec<QueueConflict> = Vec::new();
+        let mut left_out: Vec<&TaskName> = Vec::new();
+        let mut on_chain: Vec<&MergeTask> = before.iter().collect();
+        for task in tasks {
+            if self.is_stopped() {
+                return Ok(QueueResult::Stopped);
+            }
+            if task.needs.iter().any(|needed| left_out.contains(&needed)) {
+                left_out.push(&task.name);
+                continue;
+            }
+            match linker.link(&tip, task)? {
+                Linked::Commit(commit) => {
+                    tip = commit;
+                    on_chain.push(task);
+                    links.push(QueueLink {
+                        task: task.name.clone(),
+                        commit: tip.clone(),
+                        settled: Vec::new(),
+                    });
+                }
+                Linked::Conflict { files } => {
+                    let files: Vec<String> = files.into_iter().map(|f| f.path).collect();
+                    left_out.push(&task.name);
+                    conflicts.push(QueueConflict {
+                        task: task.name.clone(),
+                        at: tip.clone(),
+                        with: self.who_changed(&files, &on_chain)?,
+                        files,
+                    });
+                }
+            }
+        }
+        if !trial {
+            self.keep_chain(&tip)?;
+            for conflict in &conflicts {
+                (self.tell)(&format!(
+                    "{} does not merge: {}",
+                    conflict.task,
+                    conflict.files.join(", ")
+                ));
+            }
+        }
+        Ok(QueueResult::Merged {
+            base,
+            links,
+            conflicts,
+        })
+    }
+
+    /// Those of the tasks that changed one of these files.
+    fn who_changed(
+        &self,
+        files: &[String],
+        tasks: &[&MergeTask],
+    ) -> Result<Vec<TaskName>, GitError> {
+        let mut found = Vec::new();
+        for task in tasks {
+            let changed = self.repo.changed_paths(&task.start, &task.head)?;
+            if changed.iter().any(|path| files.contains(path)) {
+                found.push(task.name.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    fn keep_chain(&self, tip: &Oid) -> Result<(), GitError> {
+        let name = queue_ref(&self.id);
+        let before = self.repo.ref_target(&name)?;
+        let expected = before.as_ref().map_or(Expected::Absent, Expected::At);
+        self.repo.update_ref(&name, tip, expected)
+    }
+
+    /// Runs the verify command on exactly this commit.
+    #[must_use]
+    pub fn verify(&self, commit: &Oid) -> QueueResult {
+        self.told(self.try_verify(commit))
+    }
+
+    fn try_verify(&self, commit: &Oid) -> Result<QueueResult, GitError> {
+        let Some(verify) = &self.verify else {
+            return Ok(QueueResult::Failed {
+                detail: "no verify command is configured".into(),
+            });
+        };
+        // A command of a conductor that was killed may still run in the scratch worktree.
+        // Instances carry a task in their marker and are not meant.
         tree::end(
             &tree::Tree::marked(self.marker()),
             &tree::EndPlan::default(),
         );
-        for _ in 0..MAX_ROUNDS {
-            let Some(tip) = self.repo.branch_tip(&self.base_branch)? else {
-                return Ok(IntegrationEnd::Failed {
+        self.ready_scratch(commit)?;
+        if let Some(setup) = &self.setup {
+            (self.tell)("making the scratch worktree ready");
+            let report = self.command(setup);
+            if report.stopped {
+                return Ok(QueueResult::Stopped);
+            }
+            if !report.is_green() {
+                return Ok(QueueResult::Failed {
                     detail: format!(
-                        "the base branch {} is gone; make it again, then `orchestra merge automatic`",
-                        self.base_branch
+                        "the set-up command failed in the scratch worktree ({}): {}",
+                        report.ending(),
+                        report.tail
                     ),
                 });
-            };
-            if let Some(end) = self.round(&tip, stop, tell)? {
-                return Ok(end);
             }
-            tell("the base branch moved meanwhile: merging again on top of it");
         }
-        Ok(IntegrationEnd::Failed {
-            detail: format!(
-                "the base branch {} moved during each of {MAX_ROUNDS} tries; \
-                 run `orchestra merge automatic` when it is at rest",
-                self.base_branch
-            ),
+        (self.tell)(&format!("verifying the merged tree {}", commit.short()));
+        let report = self.command(verify);
+        if report.stopped {
+            return Ok(QueueResult::Stopped);
+        }
+        if report.is_green() {
+            (self.tell)(&format!("the merged tree {} is green", commit.short()));
+            return Ok(QueueResult::Verified {
+                green: true,
+                tail: String::new(),
+            });
+        }
+        (self.tell)(&format!(
+            "the merged tree {} is red: {}",
+            commit.short(),
+            report.ending()
+        ));
+        // It is the evidence.
+        self.backup(commit)?;
+        Ok(QueueResult::Verified {
+            green: false,
+            tail: format!("{}\n({})", report.tail, report.ending()),
         })
     }
 
-    /// One try on top of `tip`; none when the base moved meanwhile.
-    fn round(
-        &self,
-        tip: &Oid,
-        stop: &AtomicBool,
-        tell: &dyn Fn(&str),
-    ) -> Result<Option<IntegrationEnd>, GitError> {
-        let merged = match merge_all(&self.repo, tip, &self.tasks, &self.base_branch)? {
-            Ok(merged) => merged,
-            Err(stop) => {
-                tell(&format!(
-                    "{} does not merge: {}",
-                    stop.task,
-                    stop.files.join(", ")
-                ));
-                return Ok(Some(IntegrationEnd::Conflict {
-                    task: stop.task,
-                    files: stop.files,
-                }));
-            }
+    /// Moves the base branch from one commit to the other, if it is still at the first. What
+    /// is there already is delivered, whoever did it: perhaps an earlier try that did not
+    /// live to say so.
+    #[must_use]
+    pub fn deliver(&self, from: &Oid, to: &Oid) -> QueueResult {
+        self.told(self.try_deliver(from, to))
+    }
+
+    fn try_deliver(&self, from: &Oid, to: &Oid) -> Result<QueueResult, GitError> {
+        let Some(tip) = self.repo.branch_tip(&self.base_branch)? else {
+            return Ok(self.base_is_gone());
         };
-        if merged == *tip {
-            // Nothing new: delivered already, by an integration that did not live to say so.
-            return Ok(Some(IntegrationEnd::Delivered {
-                from: self.base_commit.clone(),
-                to: merged,
-                verified: self.verify.is_some(),
-            }));
+        if tip == *to || self.repo.is_ancestor(to, &tip)? {
+            self.drop_branch(to)?;
+            return Ok(QueueResult::Delivered);
         }
-        // Not before: what is delivered already cannot be stopped.
-        if stop.load(Ordering::Relaxed) {
-            return Ok(Some(stopped()));
+        if tip != *from {
+            return Ok(self.moved(tip));
         }
-        let branch = self.keep(&merged)?;
-        tell(&format!("merged {} tasks in memory", self.tasks.len()));
-        if let Some(red) = self.prove(&merged, stop, tell)? {
-            return Ok(Some(red));
+        self.keep(to)?;
+        if let Ok(name) = TaskName::parse("base") {
+            self.repo.backup(&self.id, &name, BackupKind::Base, from)?;
         }
-        if stop.load(Ordering::Relaxed) {
-            return Ok(Some(stopped()));
+        match self.repo.deliver(&self.base_branch, from, to) {
+            Ok(done) => {
+                if let Delivered::Checkout {
+                    warning: Some(warning),
+                    ..
+                } = &done
+                {
+                    (self.tell)(&format!("delivered, but: {warning}"));
+                }
+                self.drop_branch(to)?;
+                Ok(QueueResult::Delivered)
+            }
+            Err(DeliverError::Moved { now, .. }) => Ok(self.moved(now)),
+            Err(DeliverError::Git(error)) => Err(error),
+            Err(refused) => Ok(QueueResult::Refused {
+                detail: format!("{refused}. Then: `orchestra merge automatic`"),
+            }),
         }
-        let verified = self.verify.is_some();
-        match (self.mode, branch) {
-            (MergeMode::Review, Some(branch)) => Ok(Some(IntegrationEnd::Reviewable {
-                branch,
-                commit: merged,
-                verified,
-            })),
-            (MergeMode::Review, None) => Ok(Some(IntegrationEnd::Failed {
+    }
+
+    /// Puts a commit on the branch for people, if the base branch is still where the chain
+    /// begins.
+    #[must_use]
+    pub fn present(&self, from: &Oid, commit: &Oid) -> QueueResult {
+        self.told(self.try_present(from, commit))
+    }
+
+    fn try_present(&self, from: &Oid, commit: &Oid) -> Result<QueueResult, GitError> {
+        match self.repo.branch_tip(&self.base_branch)? {
+            None => return Ok(self.base_is_gone()),
+            Some(tip) if tip != *from => return Ok(self.moved(tip)),
+            Some(_) => {}
+        }
+        Ok(match self.keep(commit)? {
+            Some(branch) => QueueResult::Presented { branch },
+            None => QueueResult::Refused {
                 detail: format!(
-                    "the branch orchestra/{} for the review could not be moved: is it checked \
-                     out? Check out something else, then `orchestra merge review`",
+                    "the branch orchestra/{} for the merged results could not be moved: is it \
+                     checked out? Check out something else, then `orchestra merge review`",
                     self.id
                 ),
-            })),
-            (MergeMode::Automatic, branch) => self.deliver(tip, merged, verified, branch, tell),
+            },
+        })
+    }
+
+    fn told(&self, result: Result<QueueResult, GitError>) -> QueueResult {
+        result.unwrap_or_else(|error| QueueResult::Failed {
+            detail: error.to_string(),
+        })
+    }
+
+    fn moved(&self, to: Oid) -> QueueResult {
+        (self.tell)("the base branch moved meanwhile: merging again on top of it");
+        QueueResult::BaseMoved { to }
+    }
+
+    fn base_is_gone(&self) -> QueueResult {
+        QueueResult::Failed {
+            detail: format!(
+                "the base branch {} is gone; make it again, then `orchestra merge automatic`",
+                self.base_branch
+            ),
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The branch and the ref only kept the commit safe, which the base branch does now.
+    fn drop_branch(&self, delivered: &Oid) -> Result<(), GitError> {
+        if let Some(branch) = integration_branch(&self.id)
+            && self.repo.branch_tip(&branch)?.as_ref() == Some(delivered)
+            && !is_checked_out(&self.repo, &branch)?
+        {
+            let _ = self.repo.delete_ref(&branch.full_ref(), delivered);
+        }
+        let chain = queue_ref(&self.id);
+        if let Some(tip) = self.repo.ref_target(&chain)?
+            && self.repo.is_ancestor(&tip, delivered)?
+        {
+            let _ = self.repo.delete_ref(&chain, &tip);
+        }
+        Ok(())
     }
 
     /// Puts the merged commit on the integration branch, so that it is never lost. None when
@@ -219,50 +394,6 @@ impl Job {
         Ok(())
     }
 
-    /// Runs the verify command on exactly the merged commit; how it ended when not green.
-    fn prove(
-        &self,
-        merged: &Oid,
-        stop: &AtomicBool,
-        tell: &dyn Fn(&str),
-    ) -> Result<Option<IntegrationEnd>, GitError> {
-        let Some(verify) = &self.verify else {
-            tell("no verify command is configured: the merged tree is delivered unproven");
-            return Ok(None);
-        };
-        self.ready_scratch(merged)?;
-        if let Some(setup) = &self.setup {
-            tell("making the scratch worktree ready");
-            let report = self.command(setup, stop);
-            if report.stopped {
-                return Ok(Some(stopped()));
-            }
-            if !report.is_green() {
-                return Ok(Some(IntegrationEnd::Failed {
-                    detail: format!(
-                        "the set-up command failed in the scratch worktree ({}): {}",
-                        report.ending(),
-                        report.tail
-                    ),
-                }));
-            }
-        }
-        tell("verifying the merged tree");
-        let report = self.command(verify, stop);
-        if report.stopped {
-            return Ok(Some(stopped()));
-        }
-        if report.is_green() {
-            tell("the merged tree is green");
-            return Ok(None);
-        }
-        tell(&format!("the merged tree is red: {}", report.ending()));
-        Ok(Some(IntegrationEnd::Red {
-            commit: merged.clone(),
-            tail: format!("{}\n({})", report.tail, report.ending()),
-        }))
-    }
-
     fn ready_scratch(&self, merged: &Oid) -> Result<(), GitError> {
         let known = self
             .repo
@@ -296,7 +427,7 @@ impl Job {
         Ok(())
     }
 
-    fn command(&self, command: &str, stop: &AtomicBool) -> CommandReport {
+    fn command(&self, command: &str) -> CommandReport {
         run_configured(
             command,
             &self.scratch,
@@ -304,7 +435,7 @@ impl Job {
             &self.log,
             self.timeout,
             &self.marker(),
-            stop,
+            self.stop,
         )
     }
 
@@ -312,47 +443,6 @@ impl Job {
     /// a task's processes never meets it.
     fn marker(&self) -> Marker {
         Marker::integration(&self.token, &self.id)
-    }
-
-    fn deliver(
-        &self,
-        tip: &Oid,
-        merged: Oid,
-        verified: bool,
-        branch: Option<BranchName>,
-        tell: &dyn Fn(&str),
-    ) -> Result<Option<IntegrationEnd>, GitError> {
-        if let Ok(name) = TaskName::parse("base") {
-            self.repo.backup(&self.id, &name, BackupKind::Base, tip)?;
-        }
-        match self.repo.deliver(&self.base_branch, tip, &merged) {
-            Ok(done) => {
-                if let Delivered::Checkout {
-                    warning: Some(warning),
-                    ..
-                } = &done
-                {
-                    tell(&format!("delivered, but: {warning}"));
-                }
-                if let Some(branch) = branch
-                    && matches!(is_checked_out(&self.repo, &branch), Ok(false))
-                {
-                    // It only kept the commit safe, which the base branch does now.
-                    let _ = self.repo.delete_ref(&branch.full_ref(), &merged);
-                }
-                Ok(Some(IntegrationEnd::Delivered {
-                    from: tip.clone(),
-                    to: merged,
-                    verified,
-                }))
-            }
-            Err(DeliverError::Moved { .. }) => Ok(None),
-            Err(DeliverError::Git(error)) => Err(error),
-            Err(refused) => Ok(Some(IntegrationEnd::NotDelivered {
-                commit: merged,
-                detail: format!("{refused}. Then: `orchestra merge automatic`"),
-            })),
-        }
     }
 }
 
@@ -366,12 +456,6 @@ pub fn is_checked_out(repo: &Repo, branch: &BranchName) -> Result<bool, GitError
     Ok(worktrees
         .iter()
         .any(|w| w.branch.as_deref() == Some(full.as_str())))
-}
-
-fn stopped() -> IntegrationEnd {
-    IntegrationEnd::Failed {
-        detail: "stopped on request; the base branch is untouched".into(),
-    }
 }
 
 fn same_place(a: &Path, b: &Path) -> bool {

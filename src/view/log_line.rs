@@ -2,7 +2,8 @@
 //! progress that `run` prints where it cannot repaint.
 
 use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
-use crate::core::record::{MergeMode, Record};
+use crate::core::id::TaskName;
+use crate::core::record::{AsideWhy, MergeMode, QueueResult, QueueWork, Record};
 
 use super::page::{Tone, one_line};
 use super::report_json::verdict_name;
@@ -109,7 +110,7 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
         Record::WorkersChanged { workers } => {
             said(format!("at most {workers} instances at once"), Tone::Plain)
         }
-        Record::IntegrationStarted { mode } => said(
+        Record::IntegrationStarted { mode, .. } => said(
             match mode {
                 MergeMode::Automatic => "integration: merging the results".to_owned(),
                 MergeMode::Review => "integration: merging the results for review".to_owned(),
@@ -124,7 +125,78 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
             format!("orchestration ended: {}", verdict_name(*verdict)),
             Tone::Strong,
         ),
+        Record::QueueStarted { work } => queue_work(work),
+        Record::QueueEnded { result } => queue_result(result),
+        Record::Proven { .. } => None,
+        Record::SetAside { task, why } => {
+            said(format!("{task}: SET ASIDE, {}", aside(why)), Tone::Bad)
+        }
+        Record::ResolverAdded { resolution } => said(
+            format!(
+                "{}: {} is to resolve its conflict in {}",
+                resolution.task,
+                resolution.resolver,
+                resolution.files.join(", ")
+            ),
+            Tone::Warn,
+        ),
+        Record::ConflictAnswered { task, .. } => {
+            said(format!("{task}: its conflict was answered"), Tone::Plain)
+        }
         Record::Closed | Record::RequestTaken { .. } => None,
+    }
+}
+
+fn queue_work(work: &QueueWork) -> Option<(String, Tone)> {
+    let text = match work {
+        // What the command does is told as it goes.
+        QueueWork::Verify { .. } | QueueWork::Merge { .. } => return None,
+        QueueWork::Deliver { to, .. } => format!("integration: delivering {}", to.short()),
+        QueueWork::Present { commit, .. } => {
+            format!(
+                "integration: {} goes on a branch to be looked at",
+                commit.short()
+            )
+        }
+    };
+    Some((text, Tone::Busy))
+}
+
+fn queue_result(result: &QueueResult) -> Option<(String, Tone)> {
+    let (text, tone) = match result {
+        QueueResult::Merged { links, .. } if !links.is_empty() => {
+            let names: Vec<&str> = links.iter().map(|link| link.task.as_str()).collect();
+            let text = format!("integration: merged in memory: {}", names.join(", "));
+            (text, Tone::Plain)
+        }
+        QueueResult::Refused { detail } | QueueResult::Failed { detail } => {
+            (format!("integration: {detail}"), Tone::Bad)
+        }
+        QueueResult::Stopped => ("integration: stopped".to_owned(), Tone::Warn),
+        _ => return None,
+    };
+    Some((one_line(&text), tone))
+}
+
+/// Why a result was set aside, in words.
+#[must_use]
+pub fn aside(why: &AsideWhy) -> String {
+    let names = |tasks: &[TaskName]| {
+        let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
+        names.join(", ")
+    };
+    match why {
+        AsideWhy::Red { with, .. } if with.is_empty() => "the tree is red with it".to_owned(),
+        AsideWhy::Red { with, .. } => {
+            format!("the tree is red with it and {} together", names(with))
+        }
+        AsideWhy::Conflict { files, with, .. } if with.is_empty() => {
+            format!("it conflicts in {}", files.join(", "))
+        }
+        AsideWhy::Conflict { files, with, .. } => {
+            format!("it conflicts with {} in {}", names(with), files.join(", "))
+        }
+        AsideWhy::Because { task } => format!("it builds on {task}, which was set aside"),
     }
 }
 

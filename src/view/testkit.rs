@@ -10,6 +10,7 @@ use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use crate::core::graph::TaskIx;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 use crate::core::plan::Priority;
+use crate::core::queue::QueuePolicy;
 use crate::core::record::{MergeMode, Place, Record, Verdict};
 use crate::core::retry::RetryPolicy;
 use crate::core::state::{Policy, State, TaskFacts};
@@ -318,6 +319,12 @@ impl Sample {
             workers: 5,
             success_percent: 80,
             merge: Some(MergeMode::Automatic),
+            queue: QueuePolicy {
+                verify: false,
+                early: true,
+                deliver_each: false,
+                resolvers: 2,
+            },
             retry: RetryPolicy::default(),
             token: Uuid::nil(),
         };
@@ -367,6 +374,9 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         command_timeout_seconds: 900,
         max_attempts: 3,
         gate_rounds: 3,
+        merge_early: true,
+        deliver_each: false,
+        resolvers: 2,
         answer_timeout_seconds: 60,
         radar_seconds: 30,
         retry_base_ms: 2000,

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use orchestra::core::attempt::AttemptEnd;
 use orchestra::core::plan::Limits;
-use orchestra::core::record::{IntegrationEnd, Record, Verdict};
+use orchestra::core::queue::QueuePolicy;
+use orchestra::core::record::{AsideWhy, IntegrationEnd, QueueResult, QueueWork, Record, Verdict};
 use orchestra::core::retry::RetryPolicy;
 use orchestra::core::state::{Phase, Policy, State, TaskFacts, TaskState};
 use orchestra::format::plan_file;
@@ -38,6 +39,12 @@ fn kind(record: &Record) -> &'static str {
         Record::WorkersChanged { .. } => "workers-changed",
         Record::IntegrationStarted { .. } => "integration-started",
         Record::IntegrationEnded { .. } => "integration-ended",
+        Record::QueueStarted { .. } => "queue-started",
+        Record::QueueEnded { .. } => "queue-ended",
+        Record::Proven { .. } => "proven",
+        Record::SetAside { .. } => "set-aside",
+        Record::ResolverAdded { .. } => "resolver-added",
+        Record::ConflictAnswered { .. } => "conflict-answered",
         Record::Finished { .. } => "finished",
         Record::Closed => "closed",
         Record::RequestTaken { .. } => "request-taken",
@@ -61,6 +68,36 @@ fn integration(end: &IntegrationEnd) -> &'static str {
         IntegrationEnd::Red { .. } => "red",
         IntegrationEnd::NotDelivered { .. } => "not-delivered",
         IntegrationEnd::Failed { .. } => "failed",
+    }
+}
+
+fn work(work: &QueueWork) -> &'static str {
+    match work {
+        QueueWork::Merge { .. } => "merge",
+        QueueWork::Verify { .. } => "verify",
+        QueueWork::Deliver { .. } => "deliver",
+        QueueWork::Present { .. } => "present",
+    }
+}
+
+fn result(result: &QueueResult) -> &'static str {
+    match result {
+        QueueResult::Merged { .. } => "merged",
+        QueueResult::Verified { .. } => "verified",
+        QueueResult::Delivered => "delivered",
+        QueueResult::Presented { .. } => "presented",
+        QueueResult::BaseMoved { .. } => "base-moved",
+        QueueResult::Refused { .. } => "refused",
+        QueueResult::Failed { .. } => "failed",
+        QueueResult::Stopped => "stopped",
+    }
+}
+
+fn why(why: &AsideWhy) -> &'static str {
+    match why {
+        AsideWhy::Red { .. } => "red",
+        AsideWhy::Conflict { .. } => "conflict",
+        AsideWhy::Because { .. } => "because",
     }
 }
 
@@ -98,7 +135,7 @@ fn a_journal_of_version_1_is_read_and_written_the_same() {
 fn every_kind_of_record_is_in_the_fixture() {
     let lines = journal::read(Path::new(FIXTURE)).unwrap();
     let kinds: BTreeSet<&str> = lines.iter().map(|l| kind(&l.entry)).collect();
-    assert_eq!(kinds.len(), 20, "{kinds:?}");
+    assert_eq!(kinds.len(), 26, "{kinds:?}");
     let ends: BTreeSet<&str> = lines
         .iter()
         .filter_map(|l| match &l.entry {
@@ -115,6 +152,24 @@ fn every_kind_of_record_is_in_the_fixture() {
         })
         .collect();
     assert_eq!(ends.len(), 6, "{ends:?}");
+    let of = |name: fn(&Record) -> Option<&'static str>| -> BTreeSet<&str> {
+        lines.iter().filter_map(|l| name(&l.entry)).collect()
+    };
+    let works = of(|record| match record {
+        Record::QueueStarted { work: one } => Some(work(one)),
+        _ => None,
+    });
+    assert_eq!(works.len(), 4, "{works:?}");
+    let results = of(|record| match record {
+        Record::QueueEnded { result: one } => Some(result(one)),
+        _ => None,
+    });
+    assert_eq!(results.len(), 8, "{results:?}");
+    let whys = of(|record| match record {
+        Record::SetAside { why: one, .. } => Some(why(one)),
+        _ => None,
+    });
+    assert_eq!(whys.len(), 3, "{whys:?}");
 }
 
 #[test]
@@ -128,6 +183,12 @@ fn the_fixture_means_what_it_meant() {
         workers: 5,
         success_percent: 80,
         merge: None,
+        queue: QueuePolicy {
+            verify: true,
+            early: true,
+            deliver_each: false,
+            resolvers: 2,
+        },
         retry: RetryPolicy::default(),
         token: uuid::Uuid::nil(),
     };
