@@ -161,7 +161,13 @@ impl Site {
         for n in 0..count {
             let at = self.worktree(n);
             let git_dir = self.git(&at, &[], &["rev-parse", "--absolute-git-dir"]);
-            std::fs::copy(Path::new(&git_dir).join("index"), &index).unwrap();
+            let own = Path::new(&git_dir).join("index");
+            std::fs::copy(&own, &index).unwrap();
+            // Of files as young as the index git reads the content again; a copy that looks
+            // younger would hide changes.
+            let time = std::fs::metadata(&own).unwrap().modified().unwrap();
+            let copy = std::fs::File::options().write(true).open(&index).unwrap();
+            copy.set_modified(time).unwrap();
             self.git(&at, &env, &["add", "--all"]);
             let tree = self.git(&at, &env, &["write-tree"]);
             commits.push(self.git(&at, &[], &["commit-tree", "-p", "HEAD", "-m", "x", &tree]));
