@@ -15,6 +15,7 @@ mod launch;
 pub mod planning;
 mod prepare;
 mod prompt;
+mod radar;
 mod work;
 pub mod worktree;
 
@@ -162,6 +163,7 @@ struct Conductor {
     begun: bool,
     signals: Receiver<Signal>,
     work: work::Workshop,
+    radar: Option<radar::Radar>,
     wake: Option<Timestamp>,
     // Dropping it ends the watching.
     _watcher: Option<notify::RecommendedWatcher>,
@@ -176,6 +178,7 @@ impl Conductor {
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let watcher = watch(&folder, tell.clone());
         Ok(Self {
+            radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
             journal,
@@ -240,6 +243,9 @@ impl Conductor {
         for record in &out.records {
             self.work.follow(&self.state, record);
         }
+        if !out.records.is_empty() || *event == Event::Adopted {
+            self.show_radar();
+        }
         for effect in out.effects {
             match effect {
                 Effect::WakeAt(at) => {
@@ -249,6 +255,12 @@ impl Conductor {
             }
         }
         Ok(())
+    }
+
+    fn show_radar(&self) {
+        if let Some(radar) = &self.radar {
+            radar.show(&self.context, &self.state);
+        }
     }
 
     fn commit(&mut self, records: &[Record]) -> Result<(), ConductError> {

@@ -24,6 +24,7 @@ use crate::store::run_log;
 use super::attend::{self, Standing};
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
+use super::prepare::StartError;
 use super::{Signal, close, prepare};
 
 /// Enough for libgit2 and for encoding deep plans.
@@ -169,6 +170,7 @@ impl Workshop {
                 let Some(place) = state.task(task).place.clone() else {
                     return;
                 };
+                let finished = self.context.finished_in(state, task, &place);
                 self.launch(Order {
                     ix: task,
                     attempt,
@@ -176,7 +178,7 @@ impl Workshop {
                     start,
                     lesson,
                     place,
-                    finished: self.context.finished_before(state, task),
+                    finished,
                     others: self.context.others(state, task),
                 });
             }
@@ -194,13 +196,21 @@ impl Workshop {
     fn prepare(&self, state: &State, task: TaskIx) {
         let name = state.name(task).clone();
         let dependencies = self.context.finished_before(state, task);
+        let planned = self.context.planned_before(state, task);
         let failed = Signal::Event(Event::NotStarted {
             task,
             class: FailureClass::Other,
             detail: INNER_ERROR.into(),
         });
         self.spawn("prepare", failed, move |context| {
-            Signal::Event(match prepare::prepare(context, &name, &dependencies) {
+            let mut prepared = prepare::prepare(context, &name, &dependencies);
+            if matches!(prepared, Err(StartError::DependencyConflict { .. }))
+                && planned.len() < dependencies.len()
+            {
+                // It can do without what the plan did not know of.
+                prepared = prepare::prepare(context, &name, &planned);
+            }
+            Signal::Event(match prepared {
                 Ok(place) => Event::Prepared { task, place },
                 Err(error) => Event::NotStarted {
                     task,

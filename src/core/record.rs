@@ -396,6 +396,17 @@ pub enum Record {
         /// The task.
         task: TaskName,
     },
+    /// A task that was never started goes after another one, which turned out to change files
+    /// that it expects to touch.
+    PutAfter {
+        /// The task that waits.
+        task: TaskName,
+        /// The task that it waits for, however that ends.
+        after: TaskName,
+        /// Some of those files, for people.
+        #[serde(default)]
+        files: Vec<String>,
+    },
     /// A failed, skipped or cancelled task gets a new chance on request.
     TaskRevived {
         /// The task.

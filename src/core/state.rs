@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use super::graph::TaskIx;
 use super::id::{Oid, TaskName};
+use super::overlap::FilePattern;
 use super::plan::{Priority, ValidPlan};
 use super::queue::{Queue, QueuePolicy};
 use super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
@@ -24,6 +25,8 @@ pub struct TaskFacts {
     /// Tasks that only go before it (they touch the same files): it waits for their end,
     /// however they end, and builds on what they did.
     pub after: Vec<TaskIx>,
+    /// The files that it expects to touch.
+    pub files: Vec<FilePattern>,
     /// 0 is the most urgent.
     pub urgency: u8,
     /// Weight of the longest chain of tasks that starts with this one.
@@ -52,6 +55,7 @@ impl TaskFacts {
                     name: task.name.clone(),
                     needs,
                     after,
+                    files: task.files.clone(),
                     urgency: match task.priority {
                         Priority::Critical => 0,
                         Priority::High => 1,
@@ -570,6 +574,13 @@ impl State {
                 }
             }
             Record::TaskCancelled { task } => self.settle(task, TaskState::Cancelled),
+            Record::PutAfter { task, after, .. } => {
+                if let (Some(ix), Some(before)) = (self.find(task), self.find(after))
+                    && self.can_go_after(ix, before)
+                {
+                    self.put_after(ix, before);
+                }
+            }
             Record::TaskRevived { task } => self.revive(task),
             Record::PauseRequested { task } => self.hold(task.as_ref(), true),
             Record::ResumeRequested { task } => self.hold(task.as_ref(), false),
@@ -636,6 +647,7 @@ impl State {
             name: resolution.resolver.clone(),
             needs: Vec::new(),
             after: Vec::new(),
+            files: Vec::new(),
             // Everything that is finished waits for it.
             urgency: 0,
             chain: u64::MAX,
@@ -753,6 +765,46 @@ impl State {
                 self.set(dependent, TaskState::Waiting);
                 self.requeue_if_free(dependent);
             }
+        }
+    }
+
+    /// Whether a task may still be made to wait for another one: it was never started, does
+    /// not wait for that one anyway, and that one does not wait for it.
+    pub(super) fn can_go_after(&self, ix: TaskIx, before: TaskIx) -> bool {
+        let entry = self.task(ix);
+        matches!(entry.state, TaskState::Waiting | TaskState::Ready(_))
+            && entry.attempts == 0
+            && ix != before
+            && !self.comes_before(before, ix)
+            && !self.comes_before(ix, before)
+    }
+
+    /// Whether `later` waits for `earlier`, directly or not.
+    fn comes_before(&self, earlier: TaskIx, later: TaskIx) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut todo = vec![later];
+        while let Some(ix) = todo.pop() {
+            let facts = self.facts(ix);
+            for before in facts.needs.iter().chain(&facts.after) {
+                if *before == earlier {
+                    return true;
+                }
+                if seen.insert(*before) {
+                    todo.push(*before);
+                }
+            }
+        }
+        false
+    }
+
+    fn put_after(&mut self, ix: TaskIx, before: TaskIx) {
+        self.facts[ix.index()].after.push(before);
+        self.dependents[before.index()].push((ix, false));
+        let entry = &mut self.tasks[ix.index()];
+        // A place that is there does not hold what the other one will have done.
+        entry.early = entry.place.is_some();
+        if !self.is_free(ix) {
+            self.set(ix, TaskState::Waiting);
         }
     }
 

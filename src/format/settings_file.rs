@@ -65,6 +65,9 @@ pub struct SettingsFile {
     /// How long a stuck instance waits for an answer, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// Seconds between two looks of the conflict radar; 0: it is off.
+    #[serde(default = "default_radar")]
+    pub radar_seconds: u64,
     /// First pause before a retry, milliseconds.
     pub retry_base_ms: u64,
     /// From how many percent of tasks done a run counts as a success.
@@ -120,6 +123,11 @@ pub struct SettingsFile {
 /// For files that were written before there was a limit.
 fn default_answer_timeout() -> u64 {
     super::launch_file::DEFAULT_ANSWER_TIMEOUT
+}
+
+/// For files that were written before there was a radar.
+fn default_radar() -> u64 {
+    super::config::DEFAULT_RADAR_SECONDS
 }
 
 impl SettingsFile {

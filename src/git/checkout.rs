@@ -343,7 +343,7 @@ impl Repo {
 
 /// Copies an index with its time: git trusts cached file times only as far as they are
 /// older than the index.
-fn copy_index(from: &Path, to: &PathBuf) -> Result<(), GitError> {
+pub(crate) fn copy_index(from: &Path, to: &PathBuf) -> Result<(), GitError> {
     let copy = || -> std::io::Result<()> {
         let modified = std::fs::metadata(from)?.modified()?;
         std::fs::copy(from, to)?;

@@ -14,6 +14,7 @@
 //! | `merge`, `replay` | merging two commits and picking one in memory, by git itself |
 //! | `message`, `hooks` | trailers of commit messages; hooks that judge commits |
 //! | `resolve` | contents in conflict, merging single files, git's memory of resolutions |
+//! | `radar` | pictures of worktrees at work, and merging many pairs of them |
 //! | `refs` | compare-and-swap of refs, backups |
 //! | `worktree` | adding, removing and listing worktrees |
 //! | `checkout` | the state of a working tree: status, diff, snapshot, reset |
@@ -36,6 +37,7 @@ mod merge;
 mod message;
 mod objects;
 mod plumbing;
+mod radar;
 mod refs;
 mod replay;
 mod repo;
@@ -57,6 +59,7 @@ pub use include::INCLUDE_FILE;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
 pub use message::{trailer_values, with_trailers};
 pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
+pub use radar::{Look, MergePair, Picture, RadarChange, Scanner};
 pub use refs::{BackupKind, Expected};
 pub use repo::{Backend, Head, Repo};
 pub use resolve::{Lean, TreeFile};

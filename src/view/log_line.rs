@@ -78,6 +78,17 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
             Tone::Warn,
         ),
         Record::TaskCancelled { task } => said(format!("{task}: cancelled"), Tone::Warn),
+        Record::PutAfter { task, after, files } => {
+            let what = if files.is_empty() {
+                "files that it expects to touch".to_owned()
+            } else {
+                files.join(", ")
+            };
+            said(
+                format!("{task}: waits for {after}, which changes {what}"),
+                Tone::Plain,
+            )
+        }
         Record::TaskRevived { task } => said(format!("{task}: gets a new chance"), Tone::Plain),
         Record::PauseRequested { task } => said(
             task.as_ref()

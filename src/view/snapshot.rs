@@ -13,6 +13,7 @@ use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
 use crate::core::time::{Millis, Timestamp};
 use crate::format::plan_file;
+use crate::format::radar_file::{PredictedConflict, RadarFile};
 use crate::format::settings_file::SettingsFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::journal::{self, Line};
@@ -306,6 +307,8 @@ pub struct Snapshot {
     pub ended_at: Option<Timestamp>,
     /// Records in the journal.
     pub records: usize,
+    /// Results that would not merge if their tasks ended now.
+    pub conflicts: Vec<PredictedConflict>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -358,6 +361,7 @@ impl Snapshot {
             begun_at: None,
             ended_at: None,
             records: 0,
+            conflicts: Vec::new(),
             problems,
         };
         if let Some(plan) = &plan {
@@ -374,10 +378,25 @@ impl Snapshot {
             snapshot.take_times(&lines);
             snapshot.standing = standing_without_plan(&lines);
         }
+        snapshot.take_radar(run);
         if !journal_is_readable {
             snapshot.standing = Standing::Unknown;
         }
         Ok(snapshot)
+    }
+
+    /// Fills in what the radar predicts. Without a conductor nobody keeps that true.
+    fn take_radar(&mut self, run: &RunDir) {
+        if !self.conductor_alive || self.standing != Standing::Running {
+            return;
+        }
+        let Some(file) = atomic::peek_json::<RadarFile>(&run.radar()) else {
+            return;
+        };
+        let is_active = |name: &TaskName| self.task(name).is_some_and(TaskView::is_active);
+        let mut conflicts = file.conflicts;
+        conflicts.retain(|c| is_active(&c.tasks.0) || is_active(&c.tasks.1));
+        self.conflicts = conflicts;
     }
 
     /// Fills in what the plan says; every task waits.
@@ -453,6 +472,12 @@ impl Snapshot {
             task.failures = entry.failures;
             task.session = entry.session;
             task.place = entry.place.clone();
+            // What the plan did not know, and turned out while it ran.
+            for before in &state.facts(ix).after {
+                if !task.after.contains(&before.index()) {
+                    task.after.push(before.index());
+                }
+            }
             if !entry.state.is_settled() {
                 task.ended_at = None;
             }

@@ -211,6 +211,9 @@ fn hints(snapshot: &Snapshot, page: &Page) -> String {
     if snapshot.count(&[Word::Stuck]) > 0 {
         hints.push("orchestra status issues - what is asked, and how to answer");
     }
+    if !snapshot.conflicts.is_empty() {
+        hints.push("orchestra status issues - which tasks are about to be in conflict");
+    }
     if matches!(snapshot.standing, Standing::Finished { .. })
         && snapshot.count(&[Word::Failed, Word::Skipped, Word::Cancelled]) > 0
     {

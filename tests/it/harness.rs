@@ -303,7 +303,11 @@ impl Room {
     }
 
     pub(crate) fn backups(&self) -> Vec<String> {
-        let text = self.git(&["for-each-ref", "--format=%(refname)", "refs/orchestra"]);
+        let text = self.git(&[
+            "for-each-ref",
+            "--format=%(refname)",
+            "refs/orchestra/backup",
+        ]);
         text.lines().map(str::to_owned).collect()
     }
 

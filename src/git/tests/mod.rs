@@ -6,6 +6,7 @@ mod merge;
 mod merge_matrix;
 mod objects;
 mod open;
+mod radar;
 mod refs;
 mod resolve;
 mod submodule;
