@@ -398,7 +398,12 @@ impl<'a> Watch<'a> {
         }
         let path = self.context.run.radar();
         let done = if file.conflicts.is_empty() && file.told.is_empty() {
-            std::fs::remove_file(&path).map_err(|e| e.to_string())
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    Err(format!("cannot remove {}: {e}", path.display()))
+                }
+                _ => Ok(()),
+            }
         } else {
             atomic::write_json(
                 &path,
