@@ -19,6 +19,7 @@ mod hooks;
 mod instance;
 mod journal_fixture;
 mod queue;
+mod queue_faults;
 mod radar;
 mod refusals;
 mod steering;
