@@ -15,6 +15,7 @@
 //! | `message`, `hooks` | trailers of commit messages; hooks that judge commits |
 //! | `resolve` | contents in conflict, merging single files, git's memory of resolutions |
 //! | `radar` | pictures of worktrees at work, and merging many pairs of them |
+//! | `patch` | a difference as people read it |
 //! | `refs` | compare-and-swap of refs, backups |
 //! | `worktree` | adding, removing and listing worktrees |
 //! | `checkout` | the state of a working tree: status, diff, snapshot, reset |
@@ -36,6 +37,7 @@ mod lock;
 mod merge;
 mod message;
 mod objects;
+mod patch;
 mod plumbing;
 mod radar;
 mod refs;
