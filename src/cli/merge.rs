@@ -52,6 +52,9 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         ))
         .next("`orchestra status` shows where it stands"));
     }
+    if args.mode != Mode::Manual {
+        super::undo::check_not_reverted(&chosen.run, cx)?;
+    }
     let mode = match args.mode {
         Mode::Manual => return manual(args, &chosen.run, cx),
         Mode::Automatic => MergeMode::Automatic,

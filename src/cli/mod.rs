@@ -33,6 +33,7 @@ pub mod select;
 pub mod settings_flags;
 pub mod status;
 pub mod supervise;
+pub mod undo;
 pub mod wait;
 mod watch;
 pub mod worktree;
@@ -107,6 +108,7 @@ pub enum Command {
     Report(report::Args),
     Control(control::Args),
     Merge(merge::Args),
+    Undo(undo::Args),
     Cleanup(cleanup::Args),
     Worktree(worktree::Args),
     Doctor(doctor::Args),
@@ -224,6 +226,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Report(args)) => report::run(&args, cx),
         Some(Command::Control(args)) => control::run(&args, cx),
         Some(Command::Merge(args)) => merge::run(&args, cx),
+        Some(Command::Undo(args)) => undo::run(&args, cx),
         Some(Command::Cleanup(args)) => cleanup::run(&args, cx),
         Some(Command::Worktree(args)) => worktree::run(&args, cx),
         Some(Command::Doctor(args)) => doctor::run(&args, cx),

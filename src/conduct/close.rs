@@ -36,6 +36,13 @@ pub(super) fn close(context: &Context, state: &State, verdict: Verdict) -> Vec<S
             )),
         }
     }
+    lines.extend(write_reports(context));
+    lines
+}
+
+/// Writes results and report as the journal has them now. Returns lines for the log.
+pub(super) fn write_reports(context: &Context) -> Vec<String> {
+    let mut lines = Vec::new();
     match Snapshot::load(&context.run, super::now()) {
         Ok(snapshot) => {
             if let Err(error) = write_results(context, &snapshot) {

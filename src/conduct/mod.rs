@@ -16,6 +16,7 @@ pub mod planning;
 mod prepare;
 mod prompt;
 mod radar;
+pub mod undo;
 mod work;
 pub mod worktree;
 

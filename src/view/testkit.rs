@@ -343,6 +343,7 @@ impl Sample {
             paused: false,
             cancelling: false,
             integration: None,
+            taken_back: false,
             conductor_alive: true,
             begun_at: None,
             ended_at: None,

@@ -24,5 +24,6 @@ mod steering;
 mod supervise;
 mod surroundings;
 mod tidying;
+mod undo;
 mod upkeep;
 mod whole_run;
