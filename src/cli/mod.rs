@@ -27,6 +27,7 @@ pub mod plan;
 pub mod plan_input;
 pub mod play;
 pub mod report;
+pub mod restore;
 pub mod run;
 pub mod schema;
 pub mod select;
@@ -109,6 +110,7 @@ pub enum Command {
     Control(control::Args),
     Merge(merge::Args),
     Undo(undo::Args),
+    Restore(restore::Args),
     Cleanup(cleanup::Args),
     Worktree(worktree::Args),
     Doctor(doctor::Args),
@@ -227,6 +229,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Control(args)) => control::run(&args, cx),
         Some(Command::Merge(args)) => merge::run(&args, cx),
         Some(Command::Undo(args)) => undo::run(&args, cx),
+        Some(Command::Restore(args)) => restore::run(&args, cx),
         Some(Command::Cleanup(args)) => cleanup::run(&args, cx),
         Some(Command::Worktree(args)) => worktree::run(&args, cx),
         Some(Command::Doctor(args)) => doctor::run(&args, cx),

@@ -386,6 +386,7 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         success_percent: 80,
         merge: Some(MergeMode::Automatic),
         cleanup: CleanupWhen::Success,
+        backup_days: 30,
         permission_mode: "acceptEdits".into(),
         allowed_tools: vec![],
         disallowed_tools: vec![],

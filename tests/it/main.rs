@@ -18,8 +18,10 @@ mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
+mod leftovers;
 mod radar;
 mod refusals;
+mod restore;
 mod steering;
 mod supervise;
 mod surroundings;
