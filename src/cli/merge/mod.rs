@@ -118,6 +118,9 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     if looking {
         return look(args, &merging, only.as_deref(), cx);
     }
+    if args.mode != Mode::Manual {
+        super::undo::check_not_reverted(&merging.run, cx)?;
+    }
     if args.mode == Mode::Manual && !walk::can_ask(cx) {
         return look(args, &merging, only.as_deref(), cx);
     }
