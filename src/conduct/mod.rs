@@ -11,11 +11,14 @@ mod context;
 pub mod create;
 mod early;
 pub mod ensure;
+pub mod expire;
 mod launch;
 pub mod planning;
 mod prepare;
 mod prompt;
 mod radar;
+pub mod restore;
+pub mod undo;
 mod work;
 pub mod worktree;
 

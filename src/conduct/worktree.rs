@@ -359,7 +359,8 @@ pub fn check_folder(repo: &Repo, folder: &Path) -> Result<(), String> {
 }
 
 /// The path with its existing part resolved.
-fn resolve_existing(path: &Path) -> PathBuf {
+#[must_use]
+pub fn resolve_existing(path: &Path) -> PathBuf {
     let mut rest = Vec::new();
     let mut there = path;
     loop {

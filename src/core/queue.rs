@@ -427,6 +427,18 @@ impl Queue {
         resolving.guidance = Some(text.to_owned());
     }
 
+    /// A delivery was taken back: its results are ready again.
+    pub(super) fn taken_back(&mut self, to: &Oid, tasks: &[TaskName]) {
+        for task in tasks {
+            self.delivered.remove(task);
+        }
+        if self.last.as_ref().is_some_and(|last| last.to == *to) {
+            self.last = None;
+            self.fresh = false;
+        }
+        self.start_over(None);
+    }
+
     /// A task is worked on again: what was known of its result is void.
     pub(super) fn forget(&mut self, task: &TaskName) {
         self.aside.remove(task);

@@ -6,12 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use super::delivery::Deliveries;
 use super::graph::TaskIx;
 use super::id::{Oid, TaskName};
 use super::overlap::FilePattern;
 use super::plan::{Priority, ValidPlan};
 use super::queue::{Queue, QueuePolicy};
-use super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
+use super::record::{
+    AsideWhy, IntegrationEnd, MergeMode, Place, QueueResult, QueueWork, Record, Resolution,
+    UndoHow, Verdict,
+};
 use super::retry::RetryPolicy;
 use super::time::Timestamp;
 
@@ -245,6 +249,7 @@ pub struct State {
     pub(super) cancelling: bool,
     pub(super) integration: Option<IntegrationEnd>,
     pub(super) queue: Queue,
+    deliveries: Deliveries,
     /// How often it ended: the number of its latest end.
     pub(super) ends: u32,
     pub(super) taken: BTreeSet<String>,
@@ -289,6 +294,7 @@ impl State {
             cancelling: false,
             integration: None,
             queue: Queue::default(),
+            deliveries: Deliveries::default(),
             ends: 0,
             taken: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -391,7 +397,13 @@ impl State {
         self.workers
     }
 
-    /// How the last integration ended.
+    /// What was delivered, and what of it was taken back.
+    #[must_use]
+    pub fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
+    }
+
+    /// How the last integration ended; none once its delivery was taken back.
     #[must_use]
     pub fn integration(&self) -> Option<&IntegrationEnd> {
         self.integration.as_ref()
@@ -607,6 +619,10 @@ impl State {
                     .filter_map(|(facts, task)| {
                         matches!(task.state, TaskState::Done { .. }).then_some(&facts.name)
                     });
+                if let IntegrationEnd::Delivered { from, to, verified } = result {
+                    self.deliveries
+                        .integration_ended(from, to, *verified, done.clone());
+                }
                 self.queue.integration_ended(result, done);
                 self.integration = Some(result.clone());
                 // The end of the run follows. A journal that was cut off between the two ends
@@ -614,12 +630,40 @@ impl State {
                 // other.
             }
             Record::QueueStarted { work } => self.queue.started(work),
-            Record::QueueEnded { result } => self.queue.ended(result),
+            Record::QueueEnded { result } => {
+                let tasks = self.queue.proven().iter().map(|link| link.task.clone());
+                let tasks = tasks.collect();
+                let delivers = matches!(self.queue.work(), Some(QueueWork::Deliver { .. }));
+                self.queue.ended(result);
+                if delivers
+                    && *result == QueueResult::Delivered
+                    && let Some(last) = self.queue.last_delivery()
+                {
+                    self.deliveries
+                        .delivered(&last.from, &last.to, last.verified, tasks);
+                }
+            }
             Record::Proven { commit, verified } => self.queue.prove(commit, *verified),
             Record::SetAside { task, why } => self.queue.set_aside(task, why),
             Record::ResolverAdded { resolution } => self.add_resolver(resolution),
             Record::ConflictAnswered { task, text } => {
                 self.queue.conflict_answered(task, text);
+            }
+            Record::UndoStarted { from, to, tip, how } => {
+                self.deliveries.undo_begun(from, to, tip, how);
+            }
+            Record::Undone { from, to, how } => {
+                let tasks = self.deliveries.undone(from, to, how);
+                // After a commit on top the base branch still holds the results' commits:
+                // merging these again would change nothing.
+                if *how == UndoHow::Rewind {
+                    self.queue.taken_back(to, &tasks);
+                }
+                if self.deliveries.all_taken_back()
+                    && matches!(self.integration, Some(IntegrationEnd::Delivered { .. }))
+                {
+                    self.integration = None;
+                }
             }
             Record::Finished { verdict } => {
                 self.ends = self.ends.saturating_add(1);

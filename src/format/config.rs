@@ -204,6 +204,8 @@ layer! {
     commit_hooks: bool,
     /// What is tidied up at the end: never, success or all.
     cleanup: CleanupWhen,
+    /// Days after which backups of a run that nobody uses go. 0: never.
+    backup_days: u32,
     /// Globs of files in which a merge keeps the lines of both sides where both changed some.
     union_files: Vec<String>,
     /// Commands that write lock files in conflict anew, by globs. An empty one switches off
@@ -405,6 +407,7 @@ impl Layer {
             success_percent: Some(80),
             merge: Some(MergeChoice::Automatic),
             cleanup: Some(CleanupWhen::Success),
+            backup_days: Some(super::settings_file::BACKUP_DAYS),
             union_files: texts(&[]),
             lockfiles: Some(BTreeMap::new()),
             allowed_tools: texts(&["Bash", "Edit", "Write", "Read", "Glob", "Grep"]),
@@ -512,6 +515,8 @@ pub struct Resolved {
     pub merge: MergeChoice,
     /// What is tidied up.
     pub cleanup: CleanupWhen,
+    /// Days after which backups go; 0: never.
+    pub backup_days: u32,
     /// Globs of files in which a merge keeps the lines of both sides.
     pub union_files: Vec<String>,
     /// Commands that write lock files in conflict anew, by globs.
@@ -594,6 +599,7 @@ pub fn resolve(layers: &Layers) -> Resolved {
         success_percent: all.success_percent.unwrap_or(100),
         merge: all.merge.unwrap_or(MergeChoice::Automatic),
         cleanup: all.cleanup.unwrap_or(CleanupWhen::Success),
+        backup_days: all.backup_days.unwrap_or(0),
         union_files: all.union_files.unwrap_or_default(),
         lockfiles: all.lockfiles.unwrap_or_default(),
         worktree_dir: all.worktree_dir.filter(|p| !p.as_os_str().is_empty()),

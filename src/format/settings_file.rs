@@ -91,6 +91,9 @@ pub struct SettingsFile {
     pub commit_hooks: bool,
     /// What is tidied up at the end.
     pub cleanup: CleanupWhen,
+    /// Days after which backups of runs that nobody uses go; 0: never.
+    #[serde(default = "default_backup_days")]
+    pub backup_days: u32,
     /// Claude Code's permission mode for instances.
     pub permission_mode: String,
     /// Tools that instances may use without asking.
@@ -118,6 +121,14 @@ pub struct SettingsFile {
     /// The Claude Code session that started the run.
     #[serde(default)]
     pub started_by_session: Option<String>,
+}
+
+/// The built-in number of days after which backups go.
+pub const BACKUP_DAYS: u32 = 30;
+
+/// For files that were written before there was such a number.
+fn default_backup_days() -> u32 {
+    BACKUP_DAYS
 }
 
 /// For files that were written before there was a limit.

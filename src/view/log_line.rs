@@ -3,7 +3,7 @@
 
 use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
 use crate::core::id::TaskName;
-use crate::core::record::{AsideWhy, MergeMode, QueueResult, QueueWork, Record};
+use crate::core::record::{AsideWhy, MergeMode, QueueResult, QueueWork, Record, UndoHow};
 
 use super::page::{Tone, one_line};
 use super::report_json::verdict_name;
@@ -121,6 +121,21 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
             let (text, tone) = summary::integration(result);
             said(format!("integration: {text}"), tone)
         }
+        Record::UndoStarted { to, how, .. } => said(
+            match how {
+                UndoHow::Rewind => format!("taking the delivery {} back", to.short()),
+                UndoHow::Revert { commit } => format!(
+                    "taking the delivery {} back with the commit {}",
+                    to.short(),
+                    commit.short()
+                ),
+            },
+            Tone::Busy,
+        ),
+        Record::Undone { to, .. } => said(
+            format!("the delivery {} was taken back", to.short()),
+            Tone::Warn,
+        ),
         Record::Finished { verdict } => said(
             format!("orchestration ended: {}", verdict_name(*verdict)),
             Tone::Strong,

@@ -299,6 +299,8 @@ pub struct Snapshot {
     pub cancelling: bool,
     /// How the last integration ended.
     pub integration: Option<IntegrationEnd>,
+    /// Whether all that was delivered was taken back.
+    pub taken_back: bool,
     /// Whether a conductor holds the run's lock.
     pub conductor_alive: bool,
     /// When the run began.
@@ -357,6 +359,7 @@ impl Snapshot {
             paused: false,
             cancelling: false,
             integration: None,
+            taken_back: false,
             conductor_alive: lock::is_held(&run.conductor_lock()),
             begun_at: None,
             ended_at: None,
@@ -486,6 +489,7 @@ impl Snapshot {
         self.paused = state.is_paused();
         self.cancelling = state.is_cancelling();
         self.integration = state.integration().cloned();
+        self.taken_back = state.deliveries().all_taken_back();
         self.standing = match state.phase() {
             Phase::Running => Standing::Running,
             Phase::Integrating(mode) => Standing::Integrating(*mode),

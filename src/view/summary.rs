@@ -175,6 +175,8 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
     }
     if let Some(end) = &snapshot.integration {
         row("results", &one_line(&integration(end).0));
+    } else if snapshot.taken_back {
+        row("results", "delivered, and taken back");
     }
     if snapshot.is_live() && !snapshot.conductor_alive {
         row("conductor", "none at work");

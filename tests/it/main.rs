@@ -18,13 +18,17 @@ mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
+mod leftovers;
 mod queue;
+mod queue_base;
 mod queue_faults;
 mod radar;
 mod refusals;
+mod restore;
 mod steering;
 mod supervise;
 mod surroundings;
 mod tidying;
+mod undo;
 mod upkeep;
 mod whole_run;

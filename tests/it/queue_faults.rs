@@ -84,6 +84,9 @@ fn undisturbed() -> Undisturbed {
     for folder in ["repo", "repo.worktrees"] {
         copy(&room.path(folder), &kept.path().join(folder));
     }
+    let attempts = |r: &&Record| matches!(r, Record::AttemptStarted { .. });
+    let attempts = records.iter().filter(attempts).count();
+    assert_eq!(attempts, TASKS.len(), "{records:#?}");
     let aside = aside(&room, &run);
     let expected = [("bad".to_owned(), "red"), ("right".to_owned(), "conflict")];
     assert_eq!(aside, BTreeSet::from(expected));
@@ -142,17 +145,6 @@ impl Undisturbed {
         ]);
         for name in own.lines() {
             room.git(&["update-ref", "-d", name]);
-        }
-        // What keeps the merged commits is written before the merge is journaled.
-        let chain = self.records[..records].iter().rev().find_map(|r| match r {
-            Record::QueueEnded {
-                result: QueueResult::Merged { links, .. },
-            } => links.last(),
-            _ => None,
-        });
-        if let Some(link) = chain {
-            let name = format!("refs/orchestra/queue/{}", self.run.id());
-            room.git(&["update-ref", &name, link.commit.as_str()]);
         }
         room.git(&["reset", "--quiet", "--hard", base]);
         room.git(&["reflog", "expire", "--expire=now", "--all"]);

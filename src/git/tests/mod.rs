@@ -10,6 +10,7 @@ mod radar;
 mod refs;
 mod resolve;
 mod submodule;
+mod undo;
 mod worktree;
 
 use super::testkit::Fixture;
