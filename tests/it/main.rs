@@ -22,6 +22,7 @@ mod leftovers;
 mod queue;
 mod queue_base;
 mod queue_faults;
+mod queue_lockfiles;
 mod radar;
 mod refusals;
 mod restore;
