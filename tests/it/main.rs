@@ -19,12 +19,15 @@ mod hooks;
 mod instance;
 mod journal_fixture;
 mod leftovers;
+mod merging;
 mod radar;
 mod refusals;
 mod restore;
 mod steering;
 mod supervise;
 mod surroundings;
+#[path = "../support/terminal.rs"]
+mod terminal;
 mod tidying;
 mod undo;
 mod upkeep;
