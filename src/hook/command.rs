@@ -273,7 +273,7 @@ mod tests {
             (
                 "merge-results",
                 "review --dry-run",
-                "run:merge|review|--dry-run",
+                "merge|review|--dry-run",
             ),
             ("merge-results", "automatic --verify true", "Usage:"),
             ("cleanup-orchestra", "", "cleanup|all|--dry-run"),
