@@ -12,6 +12,7 @@
 //! | `repo` | finding the repository and its main checkout, `HEAD` |
 //! | `objects`, `library`, `plumbing` | commits, trees, diffs, refs: the surface and its two backends |
 //! | `merge`, `replay` | merging two commits and picking one in memory, by git itself |
+//! | `merging` | a merge begun in a worktree for somebody else to end |
 //! | `message`, `hooks` | trailers of commit messages; hooks that judge commits |
 //! | `resolve` | contents in conflict, merging single files, git's memory of resolutions |
 //! | `refs` | compare-and-swap of refs, backups |
@@ -33,6 +34,7 @@ mod include;
 mod library;
 mod lock;
 mod merge;
+mod merging;
 mod message;
 mod objects;
 mod plumbing;
@@ -55,6 +57,7 @@ pub use deliver::{DeliverError, Delivered};
 pub use error::GitError;
 pub use include::INCLUDE_FILE;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
+pub use merging::MergeBegun;
 pub use message::{trailer_values, with_trailers};
 pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
 pub use refs::{BackupKind, Expected};
