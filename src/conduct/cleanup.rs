@@ -75,12 +75,15 @@ pub fn cleanup(
         dry_run,
     };
     let mut wanted_tasks = Vec::new();
-    for ix in state.indexes() {
+    for ix in state.every() {
         let entry = state.task(ix);
         let Some(place) = &entry.place else { continue };
         let done = matches!(entry.state, TaskState::Done { .. });
+        // What a resolver left is of no use any more once its task's result is delivered.
+        let over = state.resolvers().get(&ix);
+        let over = over.is_some_and(|r| state.queue().is_delivered(&r.task));
         let wanted = match which {
-            Which::Success => done,
+            Which::Success => done || (over && entry.state.is_settled()),
             // A task that goes on after a pause still needs what it did.
             Which::Failed => !done && entry.state.is_settled(),
             Which::All => true,

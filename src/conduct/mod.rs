@@ -4,6 +4,7 @@
 //! it decided is in the journal, what it started has a life of its own, and the next one
 //! asks the state machine what is due.
 
+mod assignment;
 mod attend;
 pub mod cleanup;
 mod close;
@@ -15,6 +16,7 @@ mod launch;
 pub mod planning;
 mod prepare;
 mod prompt;
+mod resolution;
 mod work;
 pub mod worktree;
 

@@ -21,6 +21,7 @@ use crate::store::instance_inbox;
 use crate::store::lock::Lock;
 use crate::store::run_log;
 
+use super::assignment::Assignment;
 use super::attend::{self, Standing};
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
@@ -80,7 +81,7 @@ impl Workshop {
 
     /// Every task gets its status file at once, so that all of the plan can be seen.
     pub(super) fn register_all(&self, state: &State) {
-        for ix in state.indexes() {
+        for ix in state.every() {
             self.write_status(state.name(ix), |_| {});
         }
     }
@@ -113,8 +114,11 @@ impl Workshop {
             Record::TaskCancelled { task } => set(task, InstanceStatus::Cancelled, None),
             Record::TaskRevived { task } => set(task, InstanceStatus::Registered, None),
             Record::Requeued { task, .. } => set(task, InstanceStatus::Registered, None),
+            Record::ResolverAdded { resolution } => {
+                self.write_status(&resolution.resolver, |_| {});
+            }
             Record::PauseRequested { .. } => {
-                for ix in state.indexes() {
+                for ix in state.every() {
                     let waits = matches!(state.task(ix).state, TaskState::Ready(_));
                     if waits && state.task(ix).attempts > 0 {
                         set(state.name(ix), InstanceStatus::Paused, None);
@@ -171,6 +175,7 @@ impl Workshop {
                 };
                 self.launch(Order {
                     ix: task,
+                    assignment: Assignment::of(&self.context, state, task),
                     attempt,
                     session,
                     start,
@@ -194,13 +199,19 @@ impl Workshop {
     fn prepare(&self, state: &State, task: TaskIx) {
         let name = state.name(task).clone();
         let dependencies = self.context.finished_before(state, task);
+        let resolved = state.resolvers().get(&task).map(|r| r.onto.clone());
         let failed = Signal::Event(Event::NotStarted {
             task,
             class: FailureClass::Other,
             detail: INNER_ERROR.into(),
         });
         self.spawn("prepare", failed, move |context| {
-            Signal::Event(match prepare::prepare(context, &name, &dependencies) {
+            let place = match resolved {
+                // It resolves just what conflicts with this commit.
+                Some(onto) => prepare::claim(context, &name, onto),
+                None => prepare::prepare(context, &name, &dependencies),
+            };
+            Signal::Event(match place {
                 Ok(place) => Event::Prepared { task, place },
                 Err(error) => Event::NotStarted {
                     task,
@@ -230,7 +241,7 @@ impl Workshop {
         };
         let failed = unwatched(order.clone(), FailureClass::Other, INNER_ERROR.into());
         self.spawn("instance", failed, move |context| {
-            let name = context.plan.task(task).name.clone();
+            let name = order.assignment.name().clone();
             let over = match launch::launch(context, &order) {
                 Ok(Launch::Over(over)) => Ok(over),
                 Ok(Launch::Running) => {
@@ -255,7 +266,7 @@ impl Workshop {
             detail,
         } = unwatched;
         let (task, attempt) = (order.ix, order.attempt);
-        let name = &self.context.plan.task(task).name;
+        let name = order.assignment.name();
         match attend::standing(&self.context.run, name, attempt) {
             Standing::Lives => {
                 self.again.push((Instant::now() + WATCH_AGAIN, order));

@@ -19,6 +19,7 @@ mod hooks;
 mod instance;
 mod journal_fixture;
 mod refusals;
+mod resolving;
 mod steering;
 mod supervise;
 mod surroundings;
