@@ -35,6 +35,8 @@ fn ends_merge(text: &str) -> Vec<Value> {
 /// Two tasks that conflict, and what their resolvers do, by name.
 fn room(resolvers: &[(&str, Value)]) -> Room {
     let room = Room::new();
+    // Results are merged in the plan's order, so that it is known whose conflict it is.
+    room.write(".claude/orchestra.toml", "merge_early = false\n");
     room.commit("file", BEFORE);
     room.plan_of(&json!({"tasks": [
         {"name": "loud", "prompt": "Make the middle loud"},
@@ -106,4 +108,92 @@ fn a_conflict_is_resolved_verified_delivered_and_tidied_up() {
     assert_eq!(order["merging"]["files"], json!(["file"]));
     assert!(order["systemPrompt"].as_str().unwrap().contains("worktree"));
     room.assert_tidy();
+}
+
+#[test]
+fn one_that_leaves_markers_is_sent_back() {
+    let both = file("MIDDLE, PLEASE");
+    let mut steps = vec![
+        json!({"run": "git add -A && git commit --quiet --no-edit"}),
+        json!("end_turn"),
+        json!({"run": "cp file \"$ROOM/seen\""}),
+        json!({"write_prompt": "../told"}),
+    ];
+    steps.push(json!({"write": {"path": "file", "text": both}}));
+    steps.push(json!({"commit": "Remove the markers"}));
+    let room = room(&[("resolve-polite", json!({"steps": steps}))]);
+    room.run(&["--verify", "true"]).expect(0);
+    let run = room.only_run();
+    assert_eq!(room.read("file"), both);
+    let log = std::fs::read_to_string(run.log()).unwrap();
+    assert!(
+        log.contains("resolve-polite: sent back: conflict markers in file\n"),
+        "{log}"
+    );
+    let told = std::fs::read_to_string(room.worktree("told")).unwrap();
+    for words in ["`<<<<<<< HEAD`", "`=======`", "line 5"] {
+        assert!(told.contains(words), "{told}");
+    }
+    let seen = std::fs::read_to_string(room.path("seen")).unwrap();
+    assert!(
+        seen.contains(">>>>>>> "),
+        "it began with the markers: {seen}"
+    );
+    assert_eq!(resolvers(&room, &run), ["resolve-polite"]);
+}
+
+#[test]
+fn one_that_edits_elsewhere_is_sent_back() {
+    let both = file("MIDDLE, PLEASE");
+    let mut steps = ends_merge(&both.replace("top", "better top"));
+    steps.insert(
+        1,
+        json!({"append": {"path": "README.md", "text": "also\n"}}),
+    );
+    steps.extend([
+        json!("end_turn"),
+        json!({"write_prompt": "../told"}),
+        json!({"run": "git checkout --quiet HEAD^1 -- README.md"}),
+        json!({"write": {"path": "file", "text": both}}),
+        json!({"commit": "Only the conflict"}),
+    ]);
+    let room = room(&[("resolve-polite", json!({"steps": steps}))]);
+    room.run(&["--verify", "true"]).expect(0);
+    let run = room.only_run();
+    assert_eq!(room.read("file"), both);
+    assert_eq!(room.read("README.md"), "base\n");
+    let log = std::fs::read_to_string(run.log()).unwrap();
+    assert!(
+        log.contains(
+            "resolve-polite: sent back: 1 file changed that was not in conflict, file changed \
+             outside of the conflict\n"
+        ),
+        "{log}"
+    );
+    let told = std::fs::read_to_string(room.worktree("told")).unwrap();
+    assert!(told.contains("README.md"), "{told}");
+    assert!(told.contains("the line `top` (line 1 of"), "{told}");
+}
+
+#[test]
+fn one_that_throws_the_merge_away_is_sent_back() {
+    let both = file("MIDDLE, PLEASE");
+    let mut steps = vec![
+        json!({"run": "git merge --abort"}),
+        json!({"write": {"path": "file", "text": both}}),
+        json!({"commit": "By hand"}),
+        json!("end_turn"),
+        json!({"write_prompt": "../told"}),
+        json!({"run": "git merge --quiet --no-commit --no-ff $(sed -n 's/.*--no-ff \\([0-9a-f]*\\)`.*/\\1/p' ../told | head -1)"}),
+    ];
+    steps.extend(ends_merge(&both));
+    let room = room(&[("resolve-polite", json!({"steps": steps}))]);
+    room.run(&["--verify", "true"]).expect(0);
+    let run = room.only_run();
+    assert_eq!(room.read("file"), both);
+    let log = std::fs::read_to_string(run.log()).unwrap();
+    assert!(
+        log.contains("resolve-polite: sent back: not merged\n"),
+        "{log}"
+    );
 }
