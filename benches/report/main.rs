@@ -6,10 +6,10 @@
 //! nothing fails for being slow.
 //!
 //! ```text
-//! cargo bench --bench report                      # about three minutes
-//! cargo bench --bench report -- --long            # tasks of 10 seconds as well
+//! cargo bench --bench report                      # about four minutes
+//! cargo bench --bench report -- --long            # tasks of 10 seconds and fifty large worktrees as well
 //! cargo bench --bench report -- --quick           # fewer repetitions
-//! cargo bench --bench report -- --only makespan   # makespan, memory, hooks, worktrees or merging
+//! cargo bench --bench report -- --only makespan   # or memory, hooks, worktrees, merging, radar
 //! cargo bench --bench report -- --into README.md  # between the bench:begin and bench:end marks
 //! cargo bench --bench report -- --program PATH    # another build of orchestra
 //! ```
@@ -34,6 +34,7 @@ mod makespan;
 mod memory;
 mod merging;
 mod processes;
+mod radar;
 mod scratch;
 mod table;
 mod worktrees;
@@ -102,6 +103,9 @@ fn main() {
     }
     if options.wants("merging") {
         merging::measure(&options, &mut table);
+    }
+    if options.wants("radar") {
+        radar::measure(&options, &mut table);
     }
     let text = format!("{}\n{}", table.render(), machine::describe());
     println!("{text}");

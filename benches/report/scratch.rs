@@ -11,6 +11,17 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// A repository with so many small files in one commit.
     pub(crate) fn with_files(count: usize) -> Self {
+        Self::with(count, |n| {
+            format!("// file {n}\n{}", "let it = be();\n".repeat(40))
+        })
+    }
+
+    /// The same with files in which nothing is: many worktrees of it take little room.
+    pub(crate) fn with_empty_files(count: usize) -> Self {
+        Self::with(count, |_| String::new())
+    }
+
+    fn with(count: usize, text: impl Fn(usize) -> String) -> Self {
         let scratch = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -28,8 +39,7 @@ impl Scratch {
             if n % 50 == 0 {
                 std::fs::create_dir_all(&folder).unwrap();
             }
-            let text = format!("// file {n}\n{}", "let it = be();\n".repeat(40));
-            std::fs::write(folder.join(format!("file-{n}.rs")), text).unwrap();
+            std::fs::write(folder.join(format!("file-{n}.rs")), text(n)).unwrap();
         }
         scratch.git(&["add", "--all"]);
         scratch.git(&["commit", "--quiet", "--message", "All of it"]);

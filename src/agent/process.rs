@@ -91,3 +91,16 @@ pub fn spawn(spec: &CommandSpec) -> Result<Running, SpawnError> {
         }),
     }
 }
+
+/// Whether some process of this machine is the program of this name; none where that cannot
+/// be told.
+#[must_use]
+pub fn is_running(program: &str) -> Option<bool> {
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let mut names = processes
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok())
+        .peekable();
+    names.peek()?;
+    Some(names.any(|name| name.trim_end() == program))
+}

@@ -14,9 +14,10 @@ use super::{Context, Exit, Failure};
 use crate::agent::{CommandSpec, process};
 use crate::conduct::ensure::is_orphaned;
 use crate::conduct::worktree::default_folder;
+use crate::core::time::Millis;
 use crate::format::SCHEMA_VERSION;
 use crate::format::config::AgentKind;
-use crate::git::{MINIMUM_GIT, Repo, git_version};
+use crate::git::{LockFile, MINIMUM_GIT, Repo, git_version};
 use crate::store::layout::Layout;
 use crate::store::lock;
 use crate::view::machine::disk_free;
@@ -25,6 +26,9 @@ use crate::view::snapshot::{Snapshot, Standing};
 
 /// Below this the disk is a warning, bytes.
 const LITTLE_DISK: u64 = 2_000_000_000;
+
+/// Git holds its locks for moments; one that is older was left, or has a long job behind it.
+const OLD_LOCK: Duration = Duration::from_secs(60);
 
 /// Check git, Claude Code, disk, locks and leftovers, and say what to do
 #[derive(Debug, Default, clap::Args)]
@@ -108,6 +112,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         runs(&mut checks, repo, cx);
         unreadable(&mut checks, &Layout::new(repo.root()));
         stale_worktrees(&mut checks, repo);
+        left_locks(&mut checks, repo);
     }
     let usable = checks.0.iter().all(|c| c.state != State::Bad);
     let exit = if usable {
@@ -433,6 +438,31 @@ fn unreadable(checks: &mut Checks, layout: &Layout) {
             "set aside",
             format!("{} could not be read when it was needed", path.display()),
             "look at it; remove it when you do not need it",
+        );
+    }
+}
+
+/// Lock files that git holds for moments, and that have been there for long.
+fn left_locks(checks: &mut Checks, repo: &Repo) {
+    let old = |lock: &&LockFile| lock.age > OLD_LOCK;
+    let locks = repo.lock_files();
+    for lock in locks.iter().filter(old) {
+        let age = Millis::from_secs(lock.age.as_secs());
+        let (running, remedy) = match process::is_running("git") {
+            Some(true) => (
+                ", and a git is running",
+                "wait for that git; when it is at work elsewhere, remove the file",
+            ),
+            Some(false) => (
+                ", and no git is running",
+                "a git that was killed left it: remove the file",
+            ),
+            None => ("", "when no git is running, remove the file"),
+        };
+        checks.warn(
+            "git lock",
+            format!("{} has been there for {age}{running}", lock.path.display()),
+            remedy,
         );
     }
 }

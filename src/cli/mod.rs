@@ -27,12 +27,14 @@ pub mod plan;
 pub mod plan_input;
 pub mod play;
 pub mod report;
+pub mod restore;
 pub mod run;
 pub mod schema;
 pub mod select;
 pub mod settings_flags;
 pub mod status;
 pub mod supervise;
+pub mod undo;
 pub mod wait;
 mod watch;
 pub mod worktree;
@@ -107,6 +109,8 @@ pub enum Command {
     Report(report::Args),
     Control(control::Args),
     Merge(merge::Args),
+    Undo(undo::Args),
+    Restore(restore::Args),
     Cleanup(cleanup::Args),
     Worktree(worktree::Args),
     Doctor(doctor::Args),
@@ -224,6 +228,8 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Report(args)) => report::run(&args, cx),
         Some(Command::Control(args)) => control::run(&args, cx),
         Some(Command::Merge(args)) => merge::run(&args, cx),
+        Some(Command::Undo(args)) => undo::run(&args, cx),
+        Some(Command::Restore(args)) => restore::run(&args, cx),
         Some(Command::Cleanup(args)) => cleanup::run(&args, cx),
         Some(Command::Worktree(args)) => worktree::run(&args, cx),
         Some(Command::Doctor(args)) => doctor::run(&args, cx),

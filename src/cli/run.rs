@@ -9,7 +9,7 @@ use super::settings_flags::{SettingsFlags, resolved};
 use super::{Context, Exit, Failure};
 use crate::conduct::create::{self, Base, CreateError};
 use crate::conduct::ensure::Ensured;
-use crate::conduct::worktree::default_folder;
+use crate::conduct::worktree::{default_folder, resolve_existing};
 use crate::core::id::{BranchName, OrchestrationId};
 use crate::core::plan::ValidPlan;
 use crate::format::SCHEMA_VERSION;
@@ -127,6 +127,8 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         Some(folder) => absolute(&repo.root().join(folder), &cx.cwd),
         None => default_folder(repo)?,
     };
+    // Real from the start: a link that is there later was put there by somebody.
+    let worktree_dir = resolve_existing(&worktree_dir);
     create::check_room(repo, &worktree_dir).map_err(refused)?;
     let agent = match config.agent {
         AgentKind::Claude => AgentChoice::Claude {
@@ -163,10 +165,12 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         delivery_style: config.delivery_style,
         commit_hooks: config.commit_hooks,
         answer_timeout_seconds: config.answer_timeout_seconds,
+        radar_seconds: config.radar_seconds,
         retry_base_ms: 2_000,
         success_percent: config.success_percent,
         merge: config.merge.mode(),
         cleanup: config.cleanup,
+        backup_days: config.backup_days,
         permission_mode: config.permission_mode.clone(),
         allowed_tools: config.allowed_tools.clone(),
         disallowed_tools: config.disallowed_tools.clone(),

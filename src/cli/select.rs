@@ -138,7 +138,7 @@ pub fn age_key(run: &RunDir, snapshot: &Snapshot) -> (i64, OrchestrationId) {
     (created, run.id().clone())
 }
 
-fn named(runs: &[RunDir], name: &str) -> Result<RunDir, Failure> {
+pub(super) fn named(runs: &[RunDir], name: &str) -> Result<RunDir, Failure> {
     if let Some(run) = runs.iter().find(|r| r.id().as_str() == name) {
         return Ok(run.clone());
     }

@@ -5,11 +5,13 @@ use crate::core::state::State;
 use crate::format::settings_file::CleanupWhen;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
+use crate::view::page::plural;
 use crate::view::snapshot::Snapshot;
 use crate::view::{report, report_json};
 
 use super::cleanup::{Which, cleanup};
 use super::context::Context;
+use super::expire::expire;
 
 /// Closes a run that ended. Returns lines for the log.
 ///
@@ -36,6 +38,22 @@ pub(super) fn close(context: &Context, state: &State, verdict: Verdict) -> Vec<S
             )),
         }
     }
+    let days = context.settings.backup_days;
+    match expire(&context.repo, &context.layout, days, super::now()) {
+        Ok(old) if old.is_empty() => {}
+        Ok(old) => lines.push(format!(
+            "{} of runs that nobody used for {days} days went",
+            plural(old.len(), "backup")
+        )),
+        Err(error) => lines.push(format!("old backups stay for now: {error}")),
+    }
+    lines.extend(write_reports(context));
+    lines
+}
+
+/// Writes results and report as the journal has them now. Returns lines for the log.
+pub(super) fn write_reports(context: &Context) -> Vec<String> {
+    let mut lines = Vec::new();
     match Snapshot::load(&context.run, super::now()) {
         Ok(snapshot) => {
             if let Err(error) = write_results(context, &snapshot) {

@@ -8,7 +8,7 @@ use crate::agent::environment::Environment;
 use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
 use crate::core::plan::ValidPlan;
-use crate::core::record::QueueItem;
+use crate::core::record::{Place, QueueItem};
 use crate::core::state::{State, TaskState};
 use crate::format::settings_file::SettingsFile;
 use crate::git::Repo;
@@ -110,6 +110,34 @@ impl Context {
             .chain(&facts.after)
             .filter_map(|before| self.merge_task(state, *before))
             .collect()
+    }
+
+    /// The same without those that go before `ix` only because it turned out, while they ran,
+    /// that they change its files: what they did helps, but is not needed.
+    #[must_use]
+    pub fn planned_before(&self, state: &State, ix: TaskIx) -> Vec<MergeTask> {
+        let mut finished = self.finished_before(state, ix);
+        // What the plan does not know has its own reasons for what it builds on.
+        if let Some(ix) = self.plan.ix(state.name(ix)) {
+            let planned = self.plan.deps(ix);
+            finished.retain(|task| planned.iter().any(|dep| *self.plan.name(*dep) == task.name));
+        }
+        finished
+    }
+
+    /// The finished tasks whose results a place for `ix` holds.
+    #[must_use]
+    pub fn finished_in(&self, state: &State, ix: TaskIx, place: &Place) -> Vec<MergeTask> {
+        let mut finished = self.finished_before(state, ix);
+        let planned = self.planned_before(state, ix);
+        finished.retain(|task| {
+            planned.contains(task)
+                || self
+                    .repo
+                    .is_ancestor(&task.head, &place.base)
+                    .unwrap_or(false)
+        });
+        finished
     }
 
     /// The tasks that are worked on at the moment, but for `ix`.

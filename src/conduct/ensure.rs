@@ -128,6 +128,7 @@ pub fn is_over(lines: &[journal::Line]) -> bool {
 fn is_at_rest(lines: &[journal::Line]) -> bool {
     let mut paused = false;
     let mut concluding = false;
+    let mut merging = false;
     let mut active = std::collections::HashSet::new();
     for line in lines {
         match &line.entry {
@@ -139,6 +140,8 @@ fn is_at_rest(lines: &[journal::Line]) -> bool {
             }
             Record::Closed => concluding = false,
             Record::IntegrationStarted { .. } | Record::Finished { .. } => concluding = true,
+            Record::QueueStarted { .. } => merging = true,
+            Record::QueueEnded { .. } => merging = false,
             Record::AttemptStarted { task, .. } => {
                 active.insert(task.clone());
             }
@@ -148,7 +151,7 @@ fn is_at_rest(lines: &[journal::Line]) -> bool {
             _ => {}
         }
     }
-    paused && !concluding && active.is_empty()
+    paused && !concluding && !merging && active.is_empty()
 }
 
 /// Posts a request to a run's conductor and makes sure that one reads it.

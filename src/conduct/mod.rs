@@ -12,11 +12,15 @@ mod context;
 pub mod create;
 mod early;
 pub mod ensure;
+pub mod expire;
 mod launch;
 pub mod planning;
 mod prepare;
 mod prompt;
+mod radar;
 mod resolution;
+pub mod restore;
+pub mod undo;
 mod work;
 pub mod worktree;
 
@@ -164,6 +168,7 @@ struct Conductor {
     begun: bool,
     signals: Receiver<Signal>,
     work: work::Workshop,
+    radar: Option<radar::Radar>,
     wake: Option<Timestamp>,
     // Dropping it ends the watching.
     _watcher: Option<notify::RecommendedWatcher>,
@@ -178,6 +183,7 @@ impl Conductor {
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let watcher = watch(&folder, tell.clone());
         Ok(Self {
+            radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
             journal,
@@ -242,6 +248,9 @@ impl Conductor {
         for record in &out.records {
             self.work.follow(&self.state, record);
         }
+        if !out.records.is_empty() || *event == Event::Adopted {
+            self.show_radar();
+        }
         for effect in out.effects {
             match effect {
                 Effect::WakeAt(at) => {
@@ -251,6 +260,12 @@ impl Conductor {
             }
         }
         Ok(())
+    }
+
+    fn show_radar(&self) {
+        if let Some(radar) = &self.radar {
+            radar.show(&self.context, &self.state);
+        }
     }
 
     fn commit(&mut self, records: &[Record]) -> Result<(), ConductError> {

@@ -25,6 +25,7 @@ use super::assignment::Assignment;
 use super::attend::{self, Standing};
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
+use super::prepare::StartError;
 use super::{Signal, close, prepare};
 
 /// Enough for libgit2 and for encoding deep plans.
@@ -173,6 +174,7 @@ impl Workshop {
                 let Some(place) = state.task(task).place.clone() else {
                     return;
                 };
+                let finished = self.context.finished_in(state, task, &place);
                 self.launch(Order {
                     ix: task,
                     assignment: Assignment::of(&self.context, state, task),
@@ -181,7 +183,7 @@ impl Workshop {
                     start,
                     lesson,
                     place,
-                    finished: self.context.finished_before(state, task),
+                    finished,
                     others: self.context.others(state, task),
                 });
             }
@@ -200,18 +202,25 @@ impl Workshop {
         let name = state.name(task).clone();
         let dependencies = self.context.finished_before(state, task);
         let resolved = state.resolvers().get(&task).map(|r| r.onto.clone());
+        let planned = self.context.planned_before(state, task);
         let failed = Signal::Event(Event::NotStarted {
             task,
             class: FailureClass::Other,
             detail: INNER_ERROR.into(),
         });
         self.spawn("prepare", failed, move |context| {
-            let place = match resolved {
+            let mut prepared = match resolved {
                 // It resolves just what conflicts with this commit.
                 Some(onto) => prepare::claim(context, &name, onto),
                 None => prepare::prepare(context, &name, &dependencies),
             };
-            Signal::Event(match place {
+            if matches!(prepared, Err(StartError::DependencyConflict { .. }))
+                && planned.len() < dependencies.len()
+            {
+                // It can do without what the plan did not know of.
+                prepared = prepare::prepare(context, &name, &planned);
+            }
+            Signal::Event(match prepared {
                 Ok(place) => Event::Prepared { task, place },
                 Err(error) => Event::NotStarted {
                     task,

@@ -19,6 +19,9 @@ use super::prepare::StartError;
 /// From this age on a lock on a task's branch is taken for left behind.
 const LEFT_LOCK_AGE: Duration = Duration::from_secs(4);
 
+/// How long a git that nobody waits for any more may go on filling a worktree's folder.
+const LEFT_FOLDER_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The client's own settings file in a worktree.
 const LOCAL_SETTINGS: &str = ".claude/settings.local.json";
 
@@ -73,7 +76,9 @@ pub fn make_ready(
         return Ok(file.settings);
     }
     let commit = match make(repo, run, task, place) {
-        Err(StartError::Git(_)) if clear_left_lock(repo, &place.branch) => {
+        Err(StartError::Git(_))
+            if clear_left_lock(repo, &place.branch) || clear_left_folder(repo, place) =>
+        {
             make(repo, run, task, place)?
         }
         other => other?,
@@ -147,6 +152,61 @@ fn clear_left_lock(repo: &Repo, branch: &BranchName) -> bool {
         std::thread::sleep(Duration::from_millis(50));
     }
     fs::remove_file(&lock).is_ok()
+}
+
+/// Takes away the folder of a worktree that is none (any more); false when there is none, or it
+/// holds what is not of the commit. A git that a killed conductor started goes on checking out
+/// for a while, also after its worktree was removed.
+fn clear_left_folder(repo: &Repo, place: &Place) -> bool {
+    let folder = &place.worktree;
+    if folder.symlink_metadata().is_err() {
+        return false;
+    }
+    let registered = || {
+        let worktrees = repo.worktrees().unwrap_or_default();
+        worktrees.iter().any(|w| w.path == *folder)
+    };
+    let deadline = Instant::now() + LEFT_FOLDER_PATIENCE;
+    while Instant::now() < deadline {
+        if folder.symlink_metadata().is_err() || registered() {
+            return true;
+        }
+        if holds_only(repo, &place.base, folder, Path::new(""))
+            && fs::remove_dir_all(folder).is_ok()
+        {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+/// Whether a folder holds nothing but (some of) the files of a commit.
+fn holds_only(repo: &Repo, commit: &Oid, top: &Path, below: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(top.join(below)) else {
+        return false;
+    };
+    entries.flatten().all(|entry| {
+        let path = below.join(entry.file_name());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => holds_only(repo, commit, top, &path),
+            // The link to the records of a worktree.
+            Ok(_) if path == Path::new(".git") => true,
+            Ok(kind) => {
+                let there = if kind.is_symlink() {
+                    fs::read_link(entry.path())
+                        .map(|target| target.into_os_string().into_encoded_bytes())
+                } else {
+                    fs::read(entry.path())
+                };
+                let known = path
+                    .to_str()
+                    .and_then(|path| repo.read_file(commit, path).ok().flatten());
+                matches!((there, known), (Ok(there), Some(known)) if there == known)
+            }
+            Err(_) => false,
+        }
+    })
 }
 
 /// Takes away what an interrupted making left: a worktree without work, a branch that is
@@ -299,7 +359,8 @@ pub fn check_folder(repo: &Repo, folder: &Path) -> Result<(), String> {
 }
 
 /// The path with its existing part resolved.
-fn resolve_existing(path: &Path) -> PathBuf {
+#[must_use]
+pub fn resolve_existing(path: &Path) -> PathBuf {
     let mut rest = Vec::new();
     let mut there = path;
     loop {

@@ -56,6 +56,13 @@ pub enum Event {
         /// What is asked for.
         request: Request,
     },
+    /// A task in work was seen to have changed files.
+    Touched {
+        /// The task.
+        task: TaskIx,
+        /// The paths, from the root of the repository.
+        files: Vec<String>,
+    },
     /// The merge queue's piece of work ended.
     Queue(QueueResult),
     /// Reports are written, the workspace is tidy.

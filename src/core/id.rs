@@ -168,6 +168,23 @@ impl OrchestrationId {
     }
 }
 
+impl OrchestrationId {
+    /// When its run began, as [`OrchestrationId::of_time`] wrote it; none for an id of another
+    /// form, or with a date that does not exist.
+    #[must_use]
+    pub fn begun(&self) -> Option<Timestamp> {
+        let mut parts = self.0.split('-');
+        let (day, moment, random) = (parts.next()?, parts.next()?, parts.next()?);
+        let own = (day.len(), moment.len(), random.len()) == (8, 6, 6) && parts.next().is_none();
+        if !own {
+            return None;
+        }
+        let time = chrono::NaiveDateTime::parse_from_str(&format!("{day}{moment}"), "%Y%m%d%H%M%S")
+            .ok()?;
+        Some(Timestamp(time.and_utc().timestamp_millis()))
+    }
+}
+
 /// The last millisecond whose year has four digits.
 const LAST_OF_9999: i64 = 253_402_300_799_999;
 
@@ -301,6 +318,19 @@ mod tests {
     fn an_id_tells_when_its_run_began() {
         let id = OrchestrationId::of_time(Timestamp(1_795_252_437_999), 0xff00_002a);
         assert_eq!(id.as_str(), "20261121-091357-00002a");
+        assert_eq!(id.begun(), Some(Timestamp(1_795_252_437_000)));
+        for other in [
+            "20261121-091357",
+            "mine",
+            "20261321-091357-00002a",
+            "20261121-091357-00002a-x",
+        ] {
+            assert_eq!(
+                OrchestrationId::parse(other).unwrap().begun(),
+                None,
+                "{other}"
+            );
+        }
     }
 
     #[test]

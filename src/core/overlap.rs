@@ -9,6 +9,8 @@ mod pattern;
 
 pub use pattern::{FilePattern, PatternFault};
 
+use pattern::PlainPath;
+
 /// Two tasks that expect to touch the same files: an edge that was added so that they do
 /// not do so at the same time, or, where that was not wanted, the reason for a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +56,40 @@ pub fn concurrent_overlaps<R: Ord>(
     files: &[&[FilePattern]],
 ) -> Vec<Sequenced> {
     walk(graph, urgency, files, false)
+}
+
+/// How much work goes into looking which tasks expect to touch what was changed, in the
+/// same steps: this is done while a run waits.
+const MAX_LOOK: usize = 10_000_000;
+
+/// Paths that were changed, made ready for being compared with many globs.
+#[derive(Debug)]
+pub struct Touched {
+    paths: Vec<PlainPath>,
+    left: usize,
+}
+
+impl Touched {
+    /// These paths, from the root of the repository.
+    #[must_use]
+    pub fn of(paths: &[String]) -> Self {
+        Self {
+            paths: paths.iter().map(|path| PlainPath::of(path)).collect(),
+            left: MAX_LOOK,
+        }
+    }
+
+    /// Some of the paths that the globs cover, not necessarily all of them. When that takes
+    /// too long to find out, all the rest counts as covered.
+    pub fn covered_by(&mut self, globs: &[FilePattern]) -> Vec<String> {
+        let left = &mut self.left;
+        self.paths
+            .iter()
+            .filter(|path| globs.iter().any(|glob| glob.may_cover(path, left)))
+            .take(REASONS)
+            .map(|path| path.text.clone())
+            .collect()
+    }
 }
 
 /// Goes through the tasks in their order of running and looks back from each at the

@@ -256,12 +256,13 @@ impl Queue {
         self.only = only.map(<[_]>::to_vec);
         if again {
             self.fresh = false;
-            // Whatever was wrong may have been mended.
-            self.aside.clear();
             self.verdicts.clear();
             for resolving in self.resolving.values_mut() {
                 resolving.tries = 0;
-                resolving.failed = None;
+            }
+            // Whatever was wrong may have been mended, on the base branch too.
+            if !self.aside.is_empty() {
+                self.start_over(None);
             }
         }
         let batch = self.batch.iter().flat_map(|batch| &batch.links);
@@ -426,6 +427,18 @@ impl Queue {
         resolving.guidance = Some(text.to_owned());
     }
 
+    /// A delivery was taken back: its results are ready again.
+    pub(super) fn taken_back(&mut self, to: &Oid, tasks: &[TaskName]) {
+        for task in tasks {
+            self.delivered.remove(task);
+        }
+        if self.last.as_ref().is_some_and(|last| last.to == *to) {
+            self.last = None;
+            self.fresh = false;
+        }
+        self.start_over(None);
+    }
+
     /// A task is worked on again: what was known of its result is void.
     pub(super) fn forget(&mut self, task: &TaskName) {
         self.aside.remove(task);
@@ -445,8 +458,14 @@ impl Queue {
             .retain(|_, why| !matches!(why, AsideWhy::Because { .. }));
     }
 
+    /// All results are merged anew, those that were set aside as well: on another base they
+    /// may be good.
     fn start_over(&mut self, base: Option<Oid>) {
         self.base = base;
+        self.aside.clear();
+        for resolving in self.resolving.values_mut() {
+            resolving.failed = None;
+        }
         self.proven.clear();
         self.verified = false;
         self.batch = None;

@@ -307,6 +307,19 @@ pub struct Resolution {
     pub guidance: Option<String>,
 }
 
+/// How a delivery is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum UndoHow {
+    /// The base branch goes back to where it was before.
+    Rewind,
+    /// A commit on top does the opposite.
+    Revert {
+        /// That commit.
+        commit: Oid,
+    },
+}
+
 /// How an orchestration ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -396,6 +409,17 @@ pub enum Record {
         /// The task.
         task: TaskName,
     },
+    /// A task that was never started goes after another one, which turned out to change files
+    /// that it expects to touch.
+    PutAfter {
+        /// The task that waits.
+        task: TaskName,
+        /// The task that it waits for, however that ends.
+        after: TaskName,
+        /// Some of those files, for people.
+        #[serde(default)]
+        files: Vec<String>,
+    },
     /// A failed, skipped or cancelled task gets a new chance on request.
     TaskRevived {
         /// The task.
@@ -475,6 +499,26 @@ pub enum Record {
     IntegrationEnded {
         /// How.
         result: IntegrationEnd,
+    },
+    /// A delivery is being taken back; moving the base branch follows.
+    UndoStarted {
+        /// `from` of the delivery.
+        from: Oid,
+        /// `to` of the delivery.
+        to: Oid,
+        /// The base branch's tip now.
+        tip: Oid,
+        /// How.
+        how: UndoHow,
+    },
+    /// A delivery was taken back.
+    Undone {
+        /// `from` of the delivery.
+        from: Oid,
+        /// `to` of the delivery.
+        to: Oid,
+        /// How.
+        how: UndoHow,
     },
     /// The orchestration ended; reports and cleaning up follow.
     Finished {

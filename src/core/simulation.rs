@@ -10,6 +10,7 @@ use super::attempt::{AttemptEnd, FailureClass, StartMode};
 use super::event::{Effect, Event, Request, StopHow};
 use super::graph::TaskIx;
 use super::id::{BranchName, Oid, TaskName};
+use super::overlap::FilePattern;
 use super::queue::{self, QueuePolicy};
 use super::record::{MergeMode, Place, QueueResult, Record, Verdict};
 use super::retry::RetryPolicy;
@@ -38,6 +39,8 @@ fn facts(needs: &[Vec<usize>], after: &[Vec<usize>]) -> Vec<TaskFacts> {
                 .filter(|d| !needs.contains(d))
                 .map(|d| ix(*d))
                 .collect(),
+            // Every third of them touches the same.
+            files: vec![FilePattern::parse(&format!("part-{}/**", n % 3)).unwrap()],
             urgency: 2,
             chain: 1,
             max_attempts: 3,
@@ -168,7 +171,7 @@ impl World {
                         "a task was prepared before its dependency was done"
                     );
                 }
-                for before in self.facts[task.index()].after.clone() {
+                for before in self.state.facts(task).after.clone() {
                     assert!(self.state.task(before).state.is_settled());
                 }
                 let place = Place {
@@ -278,6 +281,7 @@ impl World {
             // Queues that time has moved are the only thing that a replay need not know.
             for i in self.state.indexes() {
                 assert_eq!(replayed.task(i), self.state.task(i));
+                assert_eq!(replayed.facts(i), self.state.facts(i));
             }
             assert_eq!(replayed.phase(), self.state.phase());
         }
@@ -521,6 +525,103 @@ fn a_slow_close_says_nothing_of_a_later_end() {
     assert_eq!(out.records, [Record::Closed]);
 }
 
+/// A state in which the first `active` tasks are in work.
+fn begun(needs: &[Vec<usize>], active: u32) -> State {
+    let none = vec![Vec::new(); needs.len()];
+    let mut state = State::new(facts(needs, &none), policy(active));
+    step(&mut state, &Event::Adopted, Timestamp(1));
+    assert_eq!(state.active().len(), active as usize);
+    state
+}
+
+fn touch(state: &mut State, task: usize, file: &str) -> Vec<Record> {
+    let event = Event::Touched {
+        task: ix(task),
+        files: vec![file.to_owned()],
+    };
+    step(state, &event, Timestamp(2)).records
+}
+
+fn put(task: &str, after: &str, file: &str) -> Record {
+    Record::PutAfter {
+        task: TaskName::parse(task).unwrap(),
+        after: TaskName::parse(after).unwrap(),
+        files: vec![file.to_owned()],
+    }
+}
+
+#[test]
+fn a_task_that_has_not_begun_goes_after_the_one_that_changed_its_files() {
+    // t0 and t3 expect the same files, t1 and t4 as well; t0 and t1 run.
+    let mut state = begun(&vec![vec![]; 5], 2);
+    let file = "part-1/x.rs";
+    assert_eq!(
+        touch(&mut state, 0, file),
+        [put("t4", "t0", file)],
+        "t1 runs"
+    );
+    assert_eq!(touch(&mut state, 0, file), [], "once is enough");
+    assert_eq!(touch(&mut state, 2, file), [], "it does not run itself");
+    assert_eq!(touch(&mut state, 0, "other"), []);
+    // Another one as well: it waits for both.
+    assert_eq!(touch(&mut state, 1, file), [put("t4", "t1", file)]);
+    assert_eq!(state.task(ix(4)).state, TaskState::Waiting);
+    assert_eq!(state.facts(ix(4)).after, [ix(0), ix(1)]);
+    let end = |task: usize, end: AttemptEnd| Event::Ended {
+        task: ix(task),
+        attempt: 1,
+        end,
+        session_seen: true,
+    };
+    let done = AttemptEnd::Complete {
+        head: oid(1),
+        summary: String::new(),
+    };
+    step(&mut state, &end(0, done), Timestamp(3));
+    assert_eq!(state.task(ix(4)).state, TaskState::Waiting);
+    // However the other one ends.
+    step(&mut state, &end(1, AttemptEnd::Cancelled), Timestamp(4));
+    assert_ne!(state.task(ix(4)).state, TaskState::Waiting);
+    assert_eq!(touch(&mut state, 1, file), [], "it is over");
+}
+
+#[test]
+fn a_place_that_was_claimed_early_is_claimed_again_on_top_of_the_other_task() {
+    let mut state = begun(&[vec![], vec![], vec![], vec![]], 1);
+    let name = TaskName::parse("t3").unwrap();
+    let prepared = Record::Prepared {
+        place: Place {
+            branch: BranchName::for_task(&name),
+            worktree: "/w".into(),
+            base: oid(0),
+        },
+        task: name,
+    };
+    state.apply(&prepared);
+    assert!(!state.task(ix(3)).early);
+    touch(&mut state, 0, "part-0/x");
+    assert!(state.task(ix(3)).early);
+}
+
+#[test]
+fn no_circle_comes_of_what_was_seen() {
+    // t1 needs t0, and t0 runs: t3 (which touches the same as t0) goes after it, and so t0
+    // can never go after t3.
+    let mut state = begun(&[vec![], vec![0], vec![], vec![1]], 1);
+    // t3 waits for t0 through t1 already.
+    assert_eq!(touch(&mut state, 0, "part-0/x"), []);
+    for (task, after) in [("t0", "t3"), ("t1", "t3"), ("t1", "t1"), ("t3", "t0")] {
+        let before = state.clone();
+        state.apply(&put(task, after, "x"));
+        assert_eq!(state, before, "{task} after {after}");
+    }
+    state.apply(&put("t2", "t3", "x"));
+    assert_eq!(state.facts(ix(2)).after, [ix(3)]);
+    let before = state.clone();
+    state.apply(&put("t3", "t2", "x"));
+    assert_eq!(state, before);
+}
+
 fn graph() -> impl Strategy<Value = (Vec<Vec<usize>>, Vec<Vec<usize>>)> {
     (1usize..12).prop_flat_map(|n| {
         let row = |n: usize| proptest::collection::vec(proptest::collection::vec(0..n, 0..3), n);
@@ -560,6 +661,7 @@ proptest! {
         seed in any::<u64>(),
         crashes in proptest::collection::vec(0usize..120, 0..4),
         requests in proptest::collection::vec((0u64..400, 0u8..8, 0usize..12), 0..5),
+        touched in proptest::collection::vec((0u64..400, 0usize..12, 0usize..3), 0..8),
     ) {
         let n = needs.len();
         let fates = move |task: TaskIx, attempt: u32| {
@@ -590,6 +692,10 @@ proptest! {
                 _ => Request::Merge { mode: MergeMode::Automatic, only: None },
             };
             world.ask(at, request);
+        }
+        for (at, task, part) in touched {
+            let files = vec![format!("part-{part}/file.rs")];
+            world.send(at, Event::Touched { task: ix(task % n), files });
         }
         let mut turns = 0;
         while world.turn() {

@@ -6,11 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use super::delivery::Deliveries;
 use super::graph::TaskIx;
 use super::id::{Oid, TaskName};
+use super::overlap::FilePattern;
 use super::plan::{Priority, ValidPlan};
 use super::queue::{Queue, QueuePolicy};
-use super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
+use super::record::{
+    AsideWhy, IntegrationEnd, MergeMode, Place, QueueResult, QueueWork, Record, Resolution,
+    UndoHow, Verdict,
+};
 use super::retry::RetryPolicy;
 use super::time::Timestamp;
 
@@ -24,6 +29,8 @@ pub struct TaskFacts {
     /// Tasks that only go before it (they touch the same files): it waits for their end,
     /// however they end, and builds on what they did.
     pub after: Vec<TaskIx>,
+    /// The files that it expects to touch.
+    pub files: Vec<FilePattern>,
     /// 0 is the most urgent.
     pub urgency: u8,
     /// Weight of the longest chain of tasks that starts with this one.
@@ -52,6 +59,7 @@ impl TaskFacts {
                     name: task.name.clone(),
                     needs,
                     after,
+                    files: task.files.clone(),
                     urgency: match task.priority {
                         Priority::Critical => 0,
                         Priority::High => 1,
@@ -241,6 +249,7 @@ pub struct State {
     pub(super) cancelling: bool,
     pub(super) integration: Option<IntegrationEnd>,
     pub(super) queue: Queue,
+    deliveries: Deliveries,
     /// How often it ended: the number of its latest end.
     pub(super) ends: u32,
     pub(super) taken: BTreeSet<String>,
@@ -285,6 +294,7 @@ impl State {
             cancelling: false,
             integration: None,
             queue: Queue::default(),
+            deliveries: Deliveries::default(),
             ends: 0,
             taken: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -387,7 +397,13 @@ impl State {
         self.workers
     }
 
-    /// How the last integration ended.
+    /// What was delivered, and what of it was taken back.
+    #[must_use]
+    pub fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
+    }
+
+    /// How the last integration ended; none once its delivery was taken back.
     #[must_use]
     pub fn integration(&self) -> Option<&IntegrationEnd> {
         self.integration.as_ref()
@@ -570,6 +586,13 @@ impl State {
                 }
             }
             Record::TaskCancelled { task } => self.settle(task, TaskState::Cancelled),
+            Record::PutAfter { task, after, .. } => {
+                if let (Some(ix), Some(before)) = (self.find(task), self.find(after))
+                    && self.can_go_after(ix, before)
+                {
+                    self.put_after(ix, before);
+                }
+            }
             Record::TaskRevived { task } => self.revive(task),
             Record::PauseRequested { task } => self.hold(task.as_ref(), true),
             Record::ResumeRequested { task } => self.hold(task.as_ref(), false),
@@ -596,17 +619,49 @@ impl State {
                     .filter_map(|(facts, task)| {
                         matches!(task.state, TaskState::Done { .. }).then_some(&facts.name)
                     });
+                if let IntegrationEnd::Delivered { from, to, verified } = result {
+                    self.deliveries
+                        .integration_ended(from, to, *verified, done.clone());
+                }
                 self.queue.integration_ended(result, done);
                 self.integration = Some(result.clone());
                 self.phase = Phase::Running;
             }
             Record::QueueStarted { work } => self.queue.started(work),
-            Record::QueueEnded { result } => self.queue.ended(result),
+            Record::QueueEnded { result } => {
+                let tasks = self.queue.proven().iter().map(|link| link.task.clone());
+                let tasks = tasks.collect();
+                let delivers = matches!(self.queue.work(), Some(QueueWork::Deliver { .. }));
+                self.queue.ended(result);
+                if delivers
+                    && *result == QueueResult::Delivered
+                    && let Some(last) = self.queue.last_delivery()
+                {
+                    self.deliveries
+                        .delivered(&last.from, &last.to, last.verified, tasks);
+                }
+            }
             Record::Proven { commit, verified } => self.queue.prove(commit, *verified),
             Record::SetAside { task, why } => self.queue.set_aside(task, why),
             Record::ResolverAdded { resolution } => self.add_resolver(resolution),
             Record::ConflictAnswered { task, text } => {
                 self.queue.conflict_answered(task, text);
+            }
+            Record::UndoStarted { from, to, tip, how } => {
+                self.deliveries.undo_begun(from, to, tip, how);
+            }
+            Record::Undone { from, to, how } => {
+                let tasks = self.deliveries.undone(from, to, how);
+                // After a commit on top the base branch still holds the results' commits:
+                // merging these again would change nothing.
+                if *how == UndoHow::Rewind {
+                    self.queue.taken_back(to, &tasks);
+                }
+                if self.deliveries.all_taken_back()
+                    && matches!(self.integration, Some(IntegrationEnd::Delivered { .. }))
+                {
+                    self.integration = None;
+                }
             }
             Record::Finished { verdict } => {
                 self.ends = self.ends.saturating_add(1);
@@ -636,6 +691,7 @@ impl State {
             name: resolution.resolver.clone(),
             needs: Vec::new(),
             after: Vec::new(),
+            files: Vec::new(),
             // Everything that is finished waits for it.
             urgency: 0,
             chain: u64::MAX,
@@ -753,6 +809,46 @@ impl State {
                 self.set(dependent, TaskState::Waiting);
                 self.requeue_if_free(dependent);
             }
+        }
+    }
+
+    /// Whether a task may still be made to wait for another one: it was never started, does
+    /// not wait for that one anyway, and that one does not wait for it.
+    pub(super) fn can_go_after(&self, ix: TaskIx, before: TaskIx) -> bool {
+        let entry = self.task(ix);
+        matches!(entry.state, TaskState::Waiting | TaskState::Ready(_))
+            && entry.attempts == 0
+            && ix != before
+            && !self.comes_before(before, ix)
+            && !self.comes_before(ix, before)
+    }
+
+    /// Whether `later` waits for `earlier`, directly or not.
+    fn comes_before(&self, earlier: TaskIx, later: TaskIx) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut todo = vec![later];
+        while let Some(ix) = todo.pop() {
+            let facts = self.facts(ix);
+            for before in facts.needs.iter().chain(&facts.after) {
+                if *before == earlier {
+                    return true;
+                }
+                if seen.insert(*before) {
+                    todo.push(*before);
+                }
+            }
+        }
+        false
+    }
+
+    fn put_after(&mut self, ix: TaskIx, before: TaskIx) {
+        self.facts[ix.index()].after.push(before);
+        self.dependents[before.index()].push((ix, false));
+        let entry = &mut self.tasks[ix.index()];
+        // A place that is there does not hold what the other one will have done.
+        entry.early = entry.place.is_some();
+        if !self.is_free(ix) {
+            self.set(ix, TaskState::Waiting);
         }
     }
 

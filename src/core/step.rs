@@ -11,6 +11,7 @@ use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use super::event::{Effect, Event, Request, StopHow};
 use super::graph::TaskIx;
 use super::id::TaskName;
+use super::overlap::Touched;
 use super::queue::decide::{Decision, decide, with_contained};
 use super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, QueueResult, Record, Verdict};
 use super::retry::{self, Answer};
@@ -92,6 +93,7 @@ impl Stepper<'_> {
                     self.asked(request);
                 }
             }
+            Event::Touched { task, files } => self.touched(*task, files),
             Event::Queue(result) => self.queue_ended(result),
             Event::Closed { number } => {
                 // A slow one may be about an end after which the run went on.
@@ -195,6 +197,34 @@ impl Stepper<'_> {
             self.settle_as_cancelled(ix);
         } else if self.state.task(ix).state.is_settled() {
             self.skip_those_that_need(ix);
+        }
+    }
+
+    /// A task in work changed files, whatever the plan said. Those that were not started yet
+    /// and expect to touch them go after it, and build on what it did. Among tasks that run
+    /// already nothing can be put in order any more.
+    fn touched(&mut self, ix: TaskIx, files: &[String]) {
+        if !matches!(self.state.task(ix).state, TaskState::Active(_)) || files.is_empty() {
+            return;
+        }
+        let waiting: Vec<TaskIx> = self
+            .state
+            .indexes()
+            .filter(|other| !self.state.facts(*other).files.is_empty())
+            .filter(|other| self.state.can_go_after(*other, ix))
+            .collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let mut touched = Touched::of(files);
+        for other in waiting {
+            let files = touched.covered_by(&self.state.facts(other).files);
+            // An edge that was just added may order the two already.
+            if files.is_empty() || !self.state.can_go_after(other, ix) {
+                continue;
+            }
+            let (task, after) = (self.name(other), self.name(ix));
+            self.record(Record::PutAfter { task, after, files });
         }
     }
 

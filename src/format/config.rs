@@ -15,6 +15,9 @@ use super::settings_file::CleanupWhen;
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
 
+/// Seconds between two looks of the conflict radar, when nothing else is configured.
+pub const DEFAULT_RADAR_SECONDS: u64 = 30;
+
 /// What is done with the results.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, schemars::JsonSchema,
@@ -182,6 +185,8 @@ layer! {
     gate_rounds: u32,
     /// How long a stuck instance waits for an answer before its task fails, in seconds.
     answer_timeout_seconds: u64,
+    /// Seconds between two looks for conflicts among the tasks in work. 0: none.
+    radar_seconds: u64,
     /// From how many percent of tasks done a run counts as a success.
     success_percent: u8,
     /// What is done with the results: automatic, review or none.
@@ -199,6 +204,8 @@ layer! {
     commit_hooks: bool,
     /// What is tidied up at the end: never, success or all.
     cleanup: CleanupWhen,
+    /// Days after which backups of a run that nobody uses go. 0: never.
+    backup_days: u32,
     /// Globs of files in which a merge keeps the lines of both sides where both changed some.
     union_files: Vec<String>,
     /// Commands that write lock files in conflict anew, by globs. An empty one switches off
@@ -331,6 +338,11 @@ impl Layer {
                 "at least 1",
             ),
             (
+                "radar_seconds",
+                self.radar_seconds.is_none_or(|n| n <= 86_400),
+                "at most 86400",
+            ),
+            (
                 "success_percent",
                 self.success_percent.is_none_or(|n| (1..=100).contains(&n)),
                 "from 1 to 100",
@@ -391,9 +403,11 @@ impl Layer {
             delivery_style: Some(DeliveryStyle::Merge),
             commit_hooks: Some(false),
             answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+            radar_seconds: Some(DEFAULT_RADAR_SECONDS),
             success_percent: Some(80),
             merge: Some(MergeChoice::Automatic),
             cleanup: Some(CleanupWhen::Success),
+            backup_days: Some(super::settings_file::BACKUP_DAYS),
             union_files: texts(&[]),
             lockfiles: Some(BTreeMap::new()),
             allowed_tools: texts(&["Bash", "Edit", "Write", "Read", "Glob", "Grep"]),
@@ -493,12 +507,16 @@ pub struct Resolved {
     pub commit_hooks: bool,
     /// How long a stuck instance waits for an answer, seconds.
     pub answer_timeout_seconds: u64,
+    /// Seconds between two looks of the conflict radar; 0: it is off.
+    pub radar_seconds: u64,
     /// From how many percent on a run is a success.
     pub success_percent: u8,
     /// What is done with the results.
     pub merge: MergeChoice,
     /// What is tidied up.
     pub cleanup: CleanupWhen,
+    /// Days after which backups go; 0: never.
+    pub backup_days: u32,
     /// Globs of files in which a merge keeps the lines of both sides.
     pub union_files: Vec<String>,
     /// Commands that write lock files in conflict anew, by globs.
@@ -577,9 +595,11 @@ pub fn resolve(layers: &Layers) -> Resolved {
         answer_timeout_seconds: all
             .answer_timeout_seconds
             .unwrap_or(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+        radar_seconds: all.radar_seconds.unwrap_or(DEFAULT_RADAR_SECONDS),
         success_percent: all.success_percent.unwrap_or(100),
         merge: all.merge.unwrap_or(MergeChoice::Automatic),
         cleanup: all.cleanup.unwrap_or(CleanupWhen::Success),
+        backup_days: all.backup_days.unwrap_or(0),
         union_files: all.union_files.unwrap_or_default(),
         lockfiles: all.lockfiles.unwrap_or_default(),
         worktree_dir: all.worktree_dir.filter(|p| !p.as_os_str().is_empty()),

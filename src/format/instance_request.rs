@@ -17,6 +17,14 @@ pub enum InstanceRequest {
         /// The message.
         text: String,
     },
+    /// Something that it should know while it works. Never an answer: an instance that is
+    /// stuck hears it once it goes on.
+    Notice {
+        /// The message.
+        text: String,
+        /// The attempt that it is for; later ones do not hear it. Whichever runs when absent.
+        attempt: Option<u32>,
+    },
     /// End it.
     Stop {
         /// How.
@@ -39,7 +47,7 @@ pub enum InstanceRequest {
 pub struct InstanceRequestFile {
     /// Version of this shape.
     pub schema_version: u32,
-    /// `message`, `stop` or `stuck`.
+    /// `message`, `notice`, `stop` or `stuck`.
     pub kind: String,
     /// The message, or the reason why it is stuck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,7 +55,7 @@ pub struct InstanceRequestFile {
     /// How to stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<StopHow>,
-    /// The attempt that is to stop; whichever runs when absent.
+    /// The attempt that is meant; whichever runs when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     /// The options that a stuck instance considered.
@@ -59,7 +67,7 @@ pub struct InstanceRequestFile {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum RequestFault {
-    #[error("a request of kind {0:?} is unknown; known are message, stop and stuck")]
+    #[error("a request of kind {0:?} is unknown; known are message, notice, stop and stuck")]
     Kind(String),
     #[error("a request of kind {0:?} needs a text")]
     NoText(String),
@@ -69,13 +77,18 @@ impl From<&InstanceRequest> for InstanceRequestFile {
     fn from(request: &InstanceRequest) -> Self {
         let (kind, text, how, options) = match request {
             InstanceRequest::Message { text } => ("message", Some(text.clone()), None, Vec::new()),
+            InstanceRequest::Notice { text, .. } => {
+                ("notice", Some(text.clone()), None, Vec::new())
+            }
             InstanceRequest::Stop { how, .. } => ("stop", None, Some(*how), Vec::new()),
             InstanceRequest::Stuck { reason, options } => {
                 ("stuck", Some(reason.clone()), None, options.clone())
             }
         };
         let attempt = match request {
-            InstanceRequest::Stop { attempt, .. } => *attempt,
+            InstanceRequest::Stop { attempt, .. } | InstanceRequest::Notice { attempt, .. } => {
+                *attempt
+            }
             InstanceRequest::Message { .. } | InstanceRequest::Stuck { .. } => None,
         };
         Self {
@@ -97,11 +110,15 @@ impl TryFrom<InstanceRequestFile> for InstanceRequest {
         let text = file.text.filter(|text| !text.trim().is_empty());
         match (kind.as_str(), text) {
             ("message", Some(text)) => Ok(Self::Message { text }),
+            ("notice", Some(text)) => Ok(Self::Notice {
+                text,
+                attempt: file.attempt,
+            }),
             ("stuck", Some(reason)) => Ok(Self::Stuck {
                 reason,
                 options: file.options,
             }),
-            ("message" | "stuck", None) => Err(RequestFault::NoText(kind)),
+            ("message" | "notice" | "stuck", None) => Err(RequestFault::NoText(kind)),
             ("stop", _) => Ok(Self::Stop {
                 how: file.how.unwrap_or(StopHow::Pause),
                 attempt: file.attempt,
@@ -120,6 +137,10 @@ mod tests {
         for request in [
             InstanceRequest::Message {
                 text: "Use A".into(),
+            },
+            InstanceRequest::Notice {
+                text: "b works there too".into(),
+                attempt: Some(3),
             },
             InstanceRequest::Stop {
                 how: StopHow::Pause,

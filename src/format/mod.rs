@@ -9,6 +9,7 @@ pub mod launch_file;
 pub mod outcome_file;
 pub mod plan_file;
 pub mod player_script;
+pub mod radar_file;
 pub mod results;
 pub mod settings_file;
 pub mod status_file;

@@ -65,6 +65,9 @@ pub struct SettingsFile {
     /// How long a stuck instance waits for an answer, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// Seconds between two looks of the conflict radar; 0: it is off.
+    #[serde(default = "default_radar")]
+    pub radar_seconds: u64,
     /// First pause before a retry, milliseconds.
     pub retry_base_ms: u64,
     /// From how many percent of tasks done a run counts as a success.
@@ -88,6 +91,9 @@ pub struct SettingsFile {
     pub commit_hooks: bool,
     /// What is tidied up at the end.
     pub cleanup: CleanupWhen,
+    /// Days after which backups of runs that nobody uses go; 0: never.
+    #[serde(default = "default_backup_days")]
+    pub backup_days: u32,
     /// Claude Code's permission mode for instances.
     pub permission_mode: String,
     /// Tools that instances may use without asking.
@@ -117,9 +123,22 @@ pub struct SettingsFile {
     pub started_by_session: Option<String>,
 }
 
+/// The built-in number of days after which backups go.
+pub const BACKUP_DAYS: u32 = 30;
+
+/// For files that were written before there was such a number.
+fn default_backup_days() -> u32 {
+    BACKUP_DAYS
+}
+
 /// For files that were written before there was a limit.
 fn default_answer_timeout() -> u64 {
     super::launch_file::DEFAULT_ANSWER_TIMEOUT
+}
+
+/// For files that were written before there was a radar.
+fn default_radar() -> u64 {
+    super::config::DEFAULT_RADAR_SECONDS
 }
 
 impl SettingsFile {

@@ -62,8 +62,23 @@ pub struct StatusReport {
     pub integration: Option<IntegrationResult>,
     /// What wants a person.
     pub issues: Vec<IssueReport>,
+    /// Results that would not merge if their tasks ended now; each is an issue as well.
+    #[serde(default)]
+    pub predicted_conflicts: Vec<ConflictReport>,
     /// What could not be read.
     pub problems: Vec<String>,
+}
+
+/// Two tasks whose results would not merge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictReport {
+    /// The two tasks; at least one is in work.
+    pub tasks: Vec<String>,
+    /// The paths in conflict.
+    pub files: Vec<String>,
+    /// Since when, RFC 3339.
+    pub since: String,
 }
 
 /// Why a run is an emergency.
@@ -129,7 +144,7 @@ pub struct TaskReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssueReport {
-    /// `stuck`, `failed`, `conflict`, …
+    /// `stuck`, `failed`, `conflict`, `predicted conflict`, …
     pub kind: String,
     /// The task, when it is about one.
     pub task: Option<String>,

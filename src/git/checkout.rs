@@ -293,6 +293,64 @@ impl Repo {
             .map(Some)
     }
 
+    /// As [`Repo::snapshot`], of a folder that is no worktree (any more): its files as they
+    /// differ from the commit `parent`, by the ignore rules of the folder; none when they do
+    /// not differ. Files that are missing do not count: the folder may be half-made.
+    ///
+    /// # Errors
+    /// When a file cannot be read: then there is no snapshot rather than a part of one.
+    pub fn snapshot_folder(
+        &self,
+        folder: &Path,
+        parent: &Oid,
+        message: &str,
+    ) -> Result<Option<Oid>, GitError> {
+        let scratch = tempfile::Builder::new()
+            .prefix("orchestra-snapshot.")
+            .tempdir_in(self.common_dir())
+            .map_err(|e| GitError::io("making a folder in", self.common_dir(), &e))?;
+        let index = scratch.path().join("index");
+        let git = || {
+            Git::at(folder)
+                .env("GIT_INDEX_FILE", &index)
+                .env("GIT_DIR", self.common_dir())
+                .env("GIT_WORK_TREE", folder)
+                .args(["-c", "core.bare=false", "-c", "core.splitIndex=false"])
+                .args(["-c", "core.fsmonitor=false", "-c", "core.safecrlf=false"])
+                .args([
+                    "-c",
+                    "add.ignoreErrors=false",
+                    "-c",
+                    "advice.addEmbeddedRepo=false",
+                ])
+        };
+        git().args(["read-tree", parent.as_str()]).run()?;
+        git().args(["add", "--ignore-removal", "--", "."]).run()?;
+        let output = git().arg("write-tree").run()?;
+        let tree = parse_oid(&output, &output.text())?;
+        if self.tree_of(parent)? == tree {
+            return Ok(None);
+        }
+        let stamp = self.stamp(None)?;
+        self.commit_with(&tree, std::slice::from_ref(parent), message, &stamp, false)
+            .map(Some)
+    }
+
+    /// Files and folders of a worktree that git ignores, folders as one entry that ends with
+    /// `/`.
+    ///
+    /// # Errors
+    /// What git says when it cannot be read.
+    pub fn ignored_in(&self, worktree: &Path) -> Result<Vec<String>, GitError> {
+        let output = Git::at(worktree)
+            .args(["ls-files", "-z", "--others", "--ignored"])
+            .args(["--exclude-standard", "--directory"])
+            .run()?;
+        Ok(parts(&output.stdout)
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect())
+    }
+
     /// Makes a worktree hold exactly the tree of a commit, detached: changes of tracked
     /// files go, files that are neither tracked nor ignored go, ignored ones (build
     /// caches) stay. For worktrees that are this program's own only.
@@ -343,7 +401,7 @@ impl Repo {
 
 /// Copies an index with its time: git trusts cached file times only as far as they are
 /// older than the index.
-fn copy_index(from: &Path, to: &PathBuf) -> Result<(), GitError> {
+pub(crate) fn copy_index(from: &Path, to: &PathBuf) -> Result<(), GitError> {
     let copy = || -> std::io::Result<()> {
         let modified = std::fs::metadata(from)?.modified()?;
         std::fs::copy(from, to)?;

@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,6 +69,7 @@ pub(crate) struct Git {
     input: Option<Vec<u8>>,
     timeout: Duration,
     retry: bool,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// What one call of git answered.
@@ -130,6 +132,7 @@ impl Git {
             input: None,
             timeout: DEFAULT_TIMEOUT,
             retry: true,
+            stop: None,
         }
     }
 
@@ -165,6 +168,12 @@ impl Git {
         self
     }
 
+    /// Ends it soon after this is set, as if its time were over.
+    pub(crate) fn until(mut self, stop: &Arc<AtomicBool>) -> Self {
+        self.stop = Some(Arc::clone(stop));
+        self
+    }
+
     /// Do not try again when a lock file of git is held: for calls that may have done
     /// a part of their work before they meet it.
     pub(crate) fn once(mut self) -> Self {
@@ -185,6 +194,9 @@ impl Git {
     /// Runs it; every exit code is an answer. Contention on a lock file of git is
     /// waited out and, when it does not end, an error.
     pub(crate) fn output(self) -> Result<Output, GitError> {
+        if self.is_told_to_stop() {
+            return Err(self.stopped());
+        }
         let deadline = Instant::now() + LOCK_PATIENCE;
         let mut pause = Duration::from_millis(10);
         loop {
@@ -321,7 +333,7 @@ impl Git {
                         await_pipes(finished, open, PIPE_GRACE);
                         return Ok(status.code());
                     }
-                    if Instant::now() > deadline {
+                    if self.is_over(deadline) {
                         return Err(self.stop(child));
                     }
                 }
@@ -331,10 +343,27 @@ impl Git {
             if let Some(status) = child.try_wait().map_err(failed)? {
                 return Ok(status.code());
             }
-            if Instant::now() > deadline {
+            if self.is_over(deadline) {
                 return Err(self.stop(child));
             }
             std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn is_over(&self, deadline: Instant) -> bool {
+        self.is_told_to_stop() || Instant::now() > deadline
+    }
+
+    fn is_told_to_stop(&self) -> bool {
+        let told = self.stop.as_ref();
+        told.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    fn stopped(&self) -> GitError {
+        GitError::TimedOut {
+            command: self.rendered(),
+            dir: self.dir.clone(),
+            seconds: self.timeout.as_secs(),
         }
     }
 
@@ -355,11 +384,7 @@ impl Git {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        GitError::TimedOut {
-            command: self.rendered(),
-            dir: self.dir.clone(),
-            seconds: self.timeout.as_secs(),
-        }
+        self.stopped()
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Delivered {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum DeliverError {
-    #[error("{branch} moved meanwhile: it is at {}, not at {}; merge again on top of it", now.short(), expected.short())]
+    #[error("{branch} moved meanwhile: it is at {}, not at {}; try again on top of it", now.short(), expected.short())]
     Moved {
         branch: BranchName,
         expected: Oid,
@@ -47,12 +47,12 @@ pub enum DeliverError {
     #[error("{} does not contain {}: a delivery only moves a branch forward", to.short(), from.short())]
     NotForward { from: Oid, to: Oid },
     #[error(
-        "uncommitted changes in {} are in the way: {}; commit, stash or move them, then deliver again",
+        "uncommitted changes in {} are in the way: {}; commit, stash or move them, then try again",
         path.display(),
         files.join(", ")
     )]
     Overlap { path: PathBuf, files: Vec<String> },
-    #[error("a {operation} of {branch} is under way in {}; finish or abort it, then deliver again", path.display())]
+    #[error("a {operation} of {branch} is under way in {}; finish or abort it, then try again", path.display())]
     Busy {
         branch: BranchName,
         path: PathBuf,
@@ -124,7 +124,12 @@ impl Repo {
     }
 
     /// The branch is where it was, or where it should be.
-    fn expect_at(&self, branch: &BranchName, from: &Oid, to: &Oid) -> Result<(), DeliverError> {
+    pub(super) fn expect_at(
+        &self,
+        branch: &BranchName,
+        from: &Oid,
+        to: &Oid,
+    ) -> Result<(), DeliverError> {
         match self.branch_tip(branch)? {
             None => Err(DeliverError::Gone {
                 branch: branch.clone(),
@@ -139,7 +144,7 @@ impl Repo {
     }
 
     /// The one checkout of a branch that can be reached, if it is checked out.
-    fn checked_out_at(
+    pub(super) fn checked_out_at(
         &self,
         branch: &BranchName,
         worktrees: &[WorktreeInfo],
@@ -177,7 +182,7 @@ impl Repo {
 
     /// Refuses while something is under way that has the branch in its hands. During
     /// a rebase `HEAD` is detached, so the worktree does not seem to be on the branch.
-    fn check_operations(
+    pub(super) fn check_operations(
         &self,
         branch: &BranchName,
         worktrees: &[WorktreeInfo],
@@ -210,7 +215,7 @@ impl Repo {
         Ok(())
     }
 
-    fn move_ref(
+    pub(super) fn move_ref(
         &self,
         branch: &BranchName,
         from: &Oid,
@@ -366,7 +371,7 @@ impl Repo {
 
 /// Whether two paths cannot be changed independently: the same, or one is a folder of
 /// the other.
-fn meet(a: &str, b: &str) -> bool {
+pub(super) fn meet(a: &str, b: &str) -> bool {
     let a = a.trim_end_matches('/');
     a == b
         || b.strip_prefix(a).is_some_and(|rest| rest.starts_with('/'))

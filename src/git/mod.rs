@@ -15,10 +15,13 @@
 //! | `merging` | a merge begun in a worktree for somebody else to end |
 //! | `message`, `hooks` | trailers of commit messages; hooks that judge commits |
 //! | `resolve` | contents in conflict, merging single files, git's memory of resolutions |
+//! | `radar` | pictures of worktrees at work, and merging many pairs of them |
+//! | `patch` | a difference as people read it |
 //! | `refs` | compare-and-swap of refs, backups |
 //! | `worktree` | adding, removing and listing worktrees |
 //! | `checkout` | the state of a working tree: status, diff, snapshot, reset |
 //! | `deliver` | moving a branch of the person forward without touching their work |
+//! | `undo` | moving it back again, and the opposite of a delivery as a tree |
 //! | `exclude`, `lock` | `info/exclude`, the lock between processes of this program |
 //! | `submodule` | filling submodules of a new worktree without the network |
 //! | `include` | ignored files that a new worktree needs all the same |
@@ -37,13 +40,16 @@ mod merge;
 mod merging;
 mod message;
 mod objects;
+mod patch;
 mod plumbing;
+mod radar;
 mod refs;
 mod replay;
 mod repo;
 mod resolve;
 mod scratch;
 mod submodule;
+mod undo;
 mod worktree;
 
 #[cfg(test)]
@@ -56,11 +62,13 @@ pub use command::{GitVersion, MINIMUM_GIT, git_version};
 pub use deliver::{DeliverError, Delivered};
 pub use error::GitError;
 pub use include::INCLUDE_FILE;
+pub use lock::LockFile;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
 pub use merging::MergeBegun;
 pub use message::{trailer_values, with_trailers};
 pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
-pub use refs::{BackupKind, Expected};
+pub use radar::{Look, MergePair, Picture, RadarChange, Scanner};
+pub use refs::{BACKUPS, Backup, BackupKind, Expected, Headline};
 pub use repo::{Backend, Head, Repo};
 pub use resolve::{Lean, TreeFile};
 pub use submodule::SubmoduleReport;

@@ -4,9 +4,13 @@ use super::error::GitError;
 use super::library;
 use super::repo::{Backend, Repo};
 use crate::core::id::{Oid, OrchestrationId, TaskName};
+use crate::core::time::Timestamp;
 
 /// Where every backup lives: `refs/orchestra/backup/ID/TASK/KIND/N`.
-pub(crate) const BACKUP_ROOT: &str = "refs/orchestra/backup";
+pub const BACKUPS: &str = "refs/orchestra/backup";
+
+/// The same as the beginning of a ref's name.
+const BACKUP_FOLDER: &str = "refs/orchestra/backup/";
 
 /// What a ref must be for a change of it to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +41,19 @@ pub enum BackupKind {
     Base,
     /// A merged tree before it was delivered or given up.
     Merge,
+    /// The base branch before a delivery was taken back.
+    Undo,
 }
 
 impl BackupKind {
+    const ALL: [Self; 5] = [
+        Self::Branch,
+        Self::Snapshot,
+        Self::Base,
+        Self::Merge,
+        Self::Undo,
+    ];
+
     /// The part of the ref name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -48,7 +62,55 @@ impl BackupKind {
             Self::Snapshot => "snapshot",
             Self::Base => "base",
             Self::Merge => "merge",
+            Self::Undo => "undo",
         }
+    }
+}
+
+/// What a ref's commit says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headline {
+    /// The ref's full name.
+    pub name: String,
+    /// When the commit was made.
+    pub made: Timestamp,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// The ref's full name.
+    pub name: String,
+    /// The orchestration that made it.
+    pub run: OrchestrationId,
+    /// The task whose work it is; `base` and `integration` for the run's own.
+    pub task: TaskName,
+    /// What it holds.
+    pub kind: BackupKind,
+    /// Counts the backups of one kind.
+    pub number: u64,
+    /// The commit.
+    pub oid: Oid,
+}
+
+impl Backup {
+    fn parse(name: String, oid: Oid) -> Option<Self> {
+        let mut parts = name.strip_prefix(BACKUP_FOLDER)?.split('/');
+        let (run, task, kind, number) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() {
+            return None;
+        }
+        Some(Self {
+            run: OrchestrationId::parse(run).ok()?,
+            task: TaskName::parse(task).ok()?,
+            kind: BackupKind::ALL.into_iter().find(|k| k.as_str() == kind)?,
+            number: number.parse().ok()?,
+            name,
+            oid,
+        })
     }
 }
 
@@ -178,7 +240,7 @@ impl Repo {
         kind: BackupKind,
         oid: &Oid,
     ) -> Result<String, GitError> {
-        let folder = format!("{BACKUP_ROOT}/{id}/{task}/{}", kind.as_str());
+        let folder = format!("{BACKUPS}/{id}/{task}/{}", kind.as_str());
         loop {
             let known = self.refs(&folder)?;
             if let Some((name, _)) = known.iter().find(|(_, there)| there == oid) {
@@ -189,7 +251,11 @@ impl Repo {
                 .filter_map(|(name, _)| name.rsplit('/').next()?.parse::<u64>().ok())
                 .max()
                 .map_or(1, |n| n + 1);
-            let name = format!("{folder}/{number}");
+            // A process that was killed leaves its lock, and nobody else takes locks here.
+            let name = (number..)
+                .map(|number| format!("{folder}/{number}"))
+                .find(|name| !self.common_dir().join(format!("{name}.lock")).exists())
+                .unwrap_or_default();
             match self.update_ref(&name, oid, Expected::Absent) {
                 Ok(()) => return Ok(name),
                 // Someone else took the number: look again.
@@ -201,12 +267,87 @@ impl Repo {
         }
     }
 
+    /// Deletes backups that are where they are expected, all or none.
+    ///
+    /// # Errors
+    /// [`GitError::BadRefName`] when one of the names is not that of a backup,
+    /// [`GitError::RefMoved`] when one moved or is gone; nothing was deleted then.
+    pub fn delete_backups(&self, backups: &[Backup]) -> Result<(), GitError> {
+        let mut lines = String::new();
+        for Backup { name, oid, .. } in backups {
+            check_name(name)?;
+            if !name.starts_with(BACKUP_FOLDER) {
+                return Err(GitError::BadRefName { name: name.clone() });
+            }
+            lines.push_str(&format!("delete {name}\0{oid}\0"));
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let output = self
+            .git()
+            .args(["update-ref", "-m", "orchestra", "--stdin", "-z"])
+            .input(lines.as_bytes())
+            .output()?;
+        if output.success() {
+            return Ok(());
+        }
+        for Backup { name, oid, .. } in backups {
+            if let Some(error) = self.why_not(name, Some(oid))? {
+                return Err(error);
+            }
+        }
+        Err(output.failed())
+    }
+
+    /// When the commits of all refs below a folder of refs were made, and the first line of
+    /// their messages.
+    ///
+    /// # Errors
+    /// What git says when it cannot read them.
+    pub fn headlines(&self, folder: &str) -> Result<Vec<Headline>, GitError> {
+        let output = self
+            .git()
+            .args([
+                "for-each-ref",
+                "--format=%(refname) %(committerdate:unix) %(contents:subject)",
+                folder,
+            ])
+            .run()?;
+        Ok(output
+            .text()
+            .lines()
+            .filter_map(|line| {
+                let mut parts = line.splitn(3, ' ');
+                let (name, made) = (parts.next()?, parts.next()?.parse::<i64>().ok()?);
+                Some(Headline {
+                    name: name.to_owned(),
+                    made: Timestamp(made.saturating_mul(1000)),
+                    subject: parts.next().unwrap_or_default().to_owned(),
+                })
+            })
+            .collect())
+    }
+
+    /// The backups of all orchestrations, ordered by name. What has another form of name is
+    /// not one of ours and not in the list.
+    ///
+    /// # Errors
+    /// When the repository cannot be read.
+    pub fn all_backups(&self) -> Result<Vec<Backup>, GitError> {
+        let refs = self.refs(BACKUPS)?;
+        Ok(refs
+            .into_iter()
+            .filter_map(|(name, oid)| Backup::parse(name, oid))
+            .collect())
+    }
+
     /// The backups of one orchestration, ordered by name.
     ///
     /// # Errors
     /// When the repository cannot be read.
     pub fn backups(&self, id: &OrchestrationId) -> Result<Vec<(String, Oid)>, GitError> {
-        self.refs(&format!("{BACKUP_ROOT}/{id}"))
+        self.refs(&format!("{BACKUPS}/{id}"))
     }
 }
 

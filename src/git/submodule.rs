@@ -50,6 +50,83 @@ impl Repo {
     }
 }
 
+impl Repo {
+    /// Repositories inside a worktree that go with it and hold commits which exist nowhere
+    /// else: neither at a remote, as far as they know, nor in the copy that the main checkout
+    /// has. Named by the paths or names of the submodules.
+    ///
+    /// Those that git neither tracks nor ignores are in [`Repo::status`]; those in ignored
+    /// folders are not looked for.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn own_commits_inside(&self, worktree: &Path) -> Result<Vec<String>, GitError> {
+        let mut found = Vec::new();
+        // Submodules keep their repositories in the worktree's own git folder.
+        let modules = git_dir_of(worktree)?.join("modules");
+        let mut todo = vec![PathBuf::new()];
+        while let Some(below) = todo.pop() {
+            let folder = modules.join(&below);
+            if folder.join("HEAD").is_file() {
+                let copy = self.common_dir().join("modules").join(&below);
+                if has_own_commits(&folder, Some(&copy))? {
+                    found.push(below.display().to_string());
+                }
+                todo.push(below.join("modules"));
+                continue;
+            }
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    todo.push(below.join(entry.file_name()));
+                }
+            }
+        }
+        // One that was made in place has its repository in itself.
+        let index = Git::at(worktree)
+            .args(["ls-files", "-z", "--stage", "--full-name", "--", ":/"])
+            .run()?;
+        for entry in parts(&index.stdout).filter(|entry| entry.starts_with(b"160000 ")) {
+            let Some(tab) = entry.iter().position(|b| *b == b'\t') else {
+                continue;
+            };
+            let name = super::repo::path(entry.get(tab + 1..).unwrap_or_default());
+            let inner = worktree.join(&name).join(".git");
+            let in_place = inner.symlink_metadata().is_ok_and(|about| about.is_dir());
+            if in_place && has_own_commits(&inner, None)? {
+                found.push(name.display().to_string());
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// Whether a repository has commits, stashed ones too, that no remote has as far as it knows,
+/// and that the copy does not have either.
+fn has_own_commits(git_dir: &Path, copy: Option<&Path>) -> Result<bool, GitError> {
+    let inside = |folder: &Path| Git::at(folder).arg("--git-dir=.");
+    let born = inside(git_dir)
+        .args(["rev-parse", "-q", "--verify", "HEAD^{commit}"])
+        .output()?
+        .success();
+    let own = inside(git_dir)
+        .args(["rev-list", "--all"])
+        .args(born.then_some("HEAD"))
+        .args(["--not", "--remotes"])
+        .run()?;
+    if own.stdout.is_empty() {
+        return Ok(false);
+    }
+    let Some(copy) = copy.filter(|copy| copy.join("HEAD").is_file()) else {
+        return Ok(true);
+    };
+    let known = inside(copy)
+        .args(["cat-file", "--batch-check"])
+        .input(own.stdout)
+        .run()?;
+    Ok(known.text().lines().any(|line| line.ends_with(" missing")))
+}
+
 fn fill(
     checkout: &Path,
     prefix: &str,

@@ -8,6 +8,7 @@ mod link;
 pub mod mechanical;
 mod merge;
 mod preview;
+pub mod radar;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -131,6 +131,29 @@ pub fn release(layout: &Layout, id: &OrchestrationId, name: &TaskName) -> Result
     }
 }
 
+/// Who holds a name; none when nobody does.
+#[must_use]
+pub fn holder(layout: &Layout, name: &TaskName) -> Option<Claim> {
+    atomic::peek_json(&path(layout, name))
+}
+
+/// All claims of runs whose folder is gone.
+#[must_use]
+pub fn orphaned(layout: &Layout) -> Vec<Claim> {
+    let mut claims: Vec<Claim> = fs::read_dir(layout.claims())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| atomic::peek_json::<Claim>(&e.path()))
+        .filter(|c| {
+            let folder = layout.run(&c.orchestration_id);
+            matches!(folder.dir().symlink_metadata(), Err(e) if e.kind() == ErrorKind::NotFound)
+        })
+        .collect();
+    claims.sort_by(|a, b| a.name.cmp(&b.name));
+    claims
+}
+
 /// All claims of one run.
 #[must_use]
 pub fn of_run(layout: &Layout, id: &OrchestrationId) -> Vec<Claim> {

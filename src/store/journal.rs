@@ -1,5 +1,5 @@
 //! `journal.jsonl`: one line per record, appended and synced before its effects are carried
-//! out. Its only writer is the conductor.
+//! out. Its only writer is whoever holds the conductor's lock.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};

@@ -129,6 +129,10 @@ impl RunDir {
         conductor_lock => "conductor.lock";
         /// What the conductor printed, if it ever had to.
         conductor_stderr => "conductor.stderr";
+        /// The conflicts that were predicted.
+        radar => "radar.json";
+        /// What the radar works with: pictures of the worktrees.
+        radar_folder => "radar";
         /// Requests to the conductor.
         inbox => "inbox";
         /// The machine-readable results.

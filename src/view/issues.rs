@@ -2,11 +2,15 @@
 
 use crate::core::record::IntegrationEnd;
 use crate::core::state::TaskState;
+use crate::format::radar_file::PredictedConflict;
 
 use super::lines;
 use super::page::{Page, Tone, fit, one_line, wrap};
 use super::snapshot::{Snapshot, TaskView, Word};
 use super::summary;
+
+/// Most files of a conflict that are named.
+const NAMED_FILES: usize = 12;
 
 /// One thing that wants a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,7 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
     if let Some(end) = &snapshot.integration {
         found.extend(of_integration(snapshot, end));
     }
+    found.extend(snapshot.conflicts.iter().map(|c| predicted(snapshot, c)));
     found.extend(at(Word::Failed).map(|t| failed(snapshot, t)));
     found.extend(at(Word::Lost).map(|t| Issue {
         kind: "lost",
@@ -94,6 +99,27 @@ fn stuck(snapshot: &Snapshot, task: &TaskView) -> Issue {
                 task.name
             ),
             format!("orchestra logs {} --orchestration {id}", task.name),
+        ],
+    }
+}
+
+fn predicted(snapshot: &Snapshot, conflict: &PredictedConflict) -> Issue {
+    let (one, other) = &conflict.tasks;
+    let since = lines::short(snapshot.taken_at.since(conflict.since));
+    let files = conflict.files.iter().take(NAMED_FILES).cloned();
+    let mut files = files.collect::<Vec<_>>().join(", ");
+    if conflict.files.len() > NAMED_FILES {
+        files.push_str(&format!(" and {} more", conflict.files.len() - NAMED_FILES));
+    }
+    Issue {
+        kind: "predicted conflict",
+        task: Some(one.to_string()),
+        what: format!(
+            "as it stands (for {since}), its work does not merge with that of {other}: {files}"
+        ),
+        options: vec![],
+        remedies: vec![
+            "nothing: their instances are told, and it may pass before they are done".to_owned(),
         ],
     }
 }
@@ -172,6 +198,7 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
         let (mark, tone) = match issue.kind {
             "stuck" => (lines::symbol(Word::Stuck), Tone::Warn),
             "skipped" => (lines::symbol(Word::Skipped), Tone::Faint),
+            "predicted conflict" => (lines::symbol(Word::Stuck), Tone::Warn),
             "lost" => (lines::symbol(Word::Lost), Tone::Warn),
             _ => (lines::symbol(Word::Failed), Tone::Bad),
         };
@@ -236,6 +263,32 @@ mod tests {
         [-] b - SKIPPED
             it needs a, which did not get done
             -> orchestra control retry b --orchestration run-1
+        "#);
+    }
+
+    #[test]
+    fn conflicts_are_shown_before_they_happen() {
+        let mut snapshot = Sample::flat(2)
+            .working("t1", 60, None)
+            .working("t2", 60, None)
+            .build();
+        snapshot.conflicts.push(PredictedConflict {
+            tasks: (
+                TaskName::parse("t1").unwrap(),
+                TaskName::parse("t2").unwrap(),
+            ),
+            files: (0..14).map(|n| format!("src/f{n}.rs")).collect(),
+            since: crate::view::testkit::T0,
+        });
+        insta::assert_snapshot!(render(&snapshot, &Page::new(80, false)), @r#"
+        run-1  RUNNING  for 2m
+        "Create frontend, build backend, setup database"
+
+        [!] t1 - PREDICTED CONFLICT
+            as it stands (for 2m), its work does not merge with that of t2: src/f0.rs,
+            src/f1.rs, src/f2.rs, src/f3.rs, src/f4.rs, src/f5.rs, src/f6.rs, src/f7.rs,
+            src/f8.rs, src/f9.rs, src/f10.rs, src/f11.rs and 2 more
+            -> nothing: their instances are told, and it may pass before they are done
         "#);
     }
 

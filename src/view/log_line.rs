@@ -3,7 +3,7 @@
 
 use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
 use crate::core::id::TaskName;
-use crate::core::record::{AsideWhy, MergeMode, QueueResult, QueueWork, Record};
+use crate::core::record::{AsideWhy, MergeMode, QueueResult, QueueWork, Record, UndoHow};
 
 use super::page::{Tone, one_line};
 use super::report_json::verdict_name;
@@ -78,6 +78,17 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
             Tone::Warn,
         ),
         Record::TaskCancelled { task } => said(format!("{task}: cancelled"), Tone::Warn),
+        Record::PutAfter { task, after, files } => {
+            let what = if files.is_empty() {
+                "files that it expects to touch".to_owned()
+            } else {
+                files.join(", ")
+            };
+            said(
+                format!("{task}: waits for {after}, which changes {what}"),
+                Tone::Plain,
+            )
+        }
         Record::TaskRevived { task } => said(format!("{task}: gets a new chance"), Tone::Plain),
         Record::PauseRequested { task } => said(
             task.as_ref()
@@ -110,6 +121,21 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
             let (text, tone) = summary::integration(result);
             said(format!("integration: {text}"), tone)
         }
+        Record::UndoStarted { to, how, .. } => said(
+            match how {
+                UndoHow::Rewind => format!("taking the delivery {} back", to.short()),
+                UndoHow::Revert { commit } => format!(
+                    "taking the delivery {} back with the commit {}",
+                    to.short(),
+                    commit.short()
+                ),
+            },
+            Tone::Busy,
+        ),
+        Record::Undone { to, .. } => said(
+            format!("the delivery {} was taken back", to.short()),
+            Tone::Warn,
+        ),
         Record::Finished { verdict } => said(
             format!("orchestration ended: {}", verdict_name(*verdict)),
             Tone::Strong,

@@ -57,6 +57,9 @@ pub fn success(snapshot: &Snapshot, files: Option<&[String]>) -> String {
                 format!("look at the changes: `git diff {base}...{branch}`"),
             );
         }
+        None if snapshot.taken_back => {
+            next.push("what was delivered was taken back; `orchestra undo` tells how".to_owned());
+        }
         _ => next.push("merge the task branches: `orchestra merge automatic`".to_owned()),
     }
     for step in next {

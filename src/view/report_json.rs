@@ -7,7 +7,9 @@ use crate::format::SCHEMA_VERSION;
 use crate::format::results::{
     IntegrationResult, ResultTotals, ResultsFile, TaskResult, TaskStatus,
 };
-use crate::format::status_report::{EmergencyReport, IssueReport, StatusReport, TaskReport};
+use crate::format::status_report::{
+    ConflictReport, EmergencyReport, IssueReport, StatusReport, TaskReport,
+};
 
 use super::clock::rfc3339;
 use super::figures::{self, TimeLeft};
@@ -123,6 +125,15 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
                 what: i.what,
                 options: i.options,
                 remedies: i.remedies,
+            })
+            .collect(),
+        predicted_conflicts: snapshot
+            .conflicts
+            .iter()
+            .map(|conflict| ConflictReport {
+                tasks: vec![conflict.tasks.0.to_string(), conflict.tasks.1.to_string()],
+                files: conflict.files.clone(),
+                since: rfc3339(conflict.since),
             })
             .collect(),
         problems: snapshot.problems.clone(),

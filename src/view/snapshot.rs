@@ -13,6 +13,7 @@ use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
 use crate::core::time::{Millis, Timestamp};
 use crate::format::plan_file;
+use crate::format::radar_file::{PredictedConflict, RadarFile};
 use crate::format::settings_file::SettingsFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::journal::{self, Line};
@@ -298,6 +299,8 @@ pub struct Snapshot {
     pub cancelling: bool,
     /// How the last integration ended.
     pub integration: Option<IntegrationEnd>,
+    /// Whether all that was delivered was taken back.
+    pub taken_back: bool,
     /// Whether a conductor holds the run's lock.
     pub conductor_alive: bool,
     /// When the run began.
@@ -306,6 +309,8 @@ pub struct Snapshot {
     pub ended_at: Option<Timestamp>,
     /// Records in the journal.
     pub records: usize,
+    /// Results that would not merge if their tasks ended now.
+    pub conflicts: Vec<PredictedConflict>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -354,10 +359,12 @@ impl Snapshot {
             paused: false,
             cancelling: false,
             integration: None,
+            taken_back: false,
             conductor_alive: lock::is_held(&run.conductor_lock()),
             begun_at: None,
             ended_at: None,
             records: 0,
+            conflicts: Vec::new(),
             problems,
         };
         if let Some(plan) = &plan {
@@ -374,10 +381,25 @@ impl Snapshot {
             snapshot.take_times(&lines);
             snapshot.standing = standing_without_plan(&lines);
         }
+        snapshot.take_radar(run);
         if !journal_is_readable {
             snapshot.standing = Standing::Unknown;
         }
         Ok(snapshot)
+    }
+
+    /// Fills in what the radar predicts. Without a conductor nobody keeps that true.
+    fn take_radar(&mut self, run: &RunDir) {
+        if !self.conductor_alive || self.standing != Standing::Running {
+            return;
+        }
+        let Some(file) = atomic::peek_json::<RadarFile>(&run.radar()) else {
+            return;
+        };
+        let is_active = |name: &TaskName| self.task(name).is_some_and(TaskView::is_active);
+        let mut conflicts = file.conflicts;
+        conflicts.retain(|c| is_active(&c.tasks.0) || is_active(&c.tasks.1));
+        self.conflicts = conflicts;
     }
 
     /// Fills in what the plan says; every task waits.
@@ -453,6 +475,12 @@ impl Snapshot {
             task.failures = entry.failures;
             task.session = entry.session;
             task.place = entry.place.clone();
+            // What the plan did not know, and turned out while it ran.
+            for before in &state.facts(ix).after {
+                if !task.after.contains(&before.index()) {
+                    task.after.push(before.index());
+                }
+            }
             if !entry.state.is_settled() {
                 task.ended_at = None;
             }
@@ -461,6 +489,7 @@ impl Snapshot {
         self.paused = state.is_paused();
         self.cancelling = state.is_cancelling();
         self.integration = state.integration().cloned();
+        self.taken_back = state.deliveries().all_taken_back();
         self.standing = match state.phase() {
             Phase::Running => Standing::Running,
             Phase::Integrating(mode) => Standing::Integrating(*mode),

@@ -175,6 +175,8 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
     }
     if let Some(end) = &snapshot.integration {
         row("results", &one_line(&integration(end).0));
+    } else if snapshot.taken_back {
+        row("results", "delivered, and taken back");
     }
     if snapshot.is_live() && !snapshot.conductor_alive {
         row("conductor", "none at work");
@@ -210,6 +212,9 @@ fn hints(snapshot: &Snapshot, page: &Page) -> String {
     let mut hints = Vec::new();
     if snapshot.count(&[Word::Stuck]) > 0 {
         hints.push("orchestra status issues - what is asked, and how to answer");
+    }
+    if !snapshot.conflicts.is_empty() {
+        hints.push("orchestra status issues - which tasks are about to be in conflict");
     }
     if matches!(snapshot.standing, Standing::Finished { .. })
         && snapshot.count(&[Word::Failed, Word::Skipped, Word::Cancelled]) > 0

@@ -309,6 +309,7 @@ impl Sample {
                     .map(|n| TaskIx::new(u32::try_from(*n).unwrap()))
                     .collect(),
                 after: vec![],
+                files: vec![],
                 urgency: 2,
                 chain: 1,
                 max_attempts: 3,
@@ -342,10 +343,12 @@ impl Sample {
             paused: false,
             cancelling: false,
             integration: None,
+            taken_back: false,
             conductor_alive: true,
             begun_at: None,
             ended_at: None,
             records: 0,
+            conflicts: vec![],
             problems: vec![],
         };
         snapshot.take_times(&lines);
@@ -378,10 +381,12 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         delivery_style: crate::core::record::DeliveryStyle::Merge,
         commit_hooks: false,
         answer_timeout_seconds: 60,
+        radar_seconds: 30,
         retry_base_ms: 2000,
         success_percent: 80,
         merge: Some(MergeMode::Automatic),
         cleanup: CleanupWhen::Success,
+        backup_days: 30,
         permission_mode: "acceptEdits".into(),
         allowed_tools: vec![],
         disallowed_tools: vec![],

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use orchestra::core::record::{IntegrationEnd, Record};
+use orchestra::core::record::{AsideWhy, IntegrationEnd, Record};
 use orchestra::store::layout::RunDir;
 use serde_json::json;
 
@@ -19,9 +19,17 @@ fn integration(room: &Room, run: &RunDir) -> Option<IntegrationEnd> {
     })
 }
 
+fn set_aside(room: &Room, run: &RunDir, name: &str) -> Option<AsideWhy> {
+    room.records(run).into_iter().rev().find_map(|r| match r {
+        Record::SetAside { task, why } if task.as_str() == name => Some(why),
+        _ => None,
+    })
+}
+
 #[test]
 fn a_conflict_delivers_nothing_and_keeps_everything() {
-    let room = Room::new();
+    let mut room = Room::new();
+    room.set("ORCHESTRA_RESOLVERS", "0");
     room.plan(&[("one", &[]), ("two", &[]), ("three", &[])]);
     room.script(&json!({
         "one": writes("README.md", "of one\n"),
@@ -97,9 +105,20 @@ fn what_is_green_alone_and_red_together_is_not_delivered() {
     assert_eq!(room.task_branches(), ["task/one", "task/two"]);
     room.assert_quiet();
 
-    // Once more changes nothing; when the check is mended, it is delivered.
-    room.orchestra(&["merge", "automatic"]).expect(8);
-    assert_eq!(tip(&room), before);
+    // The one that clashed is named, and what it clashes with.
+    let names = ["one", "two"];
+    let found = names.map(|name| set_aside(&room, &run, name));
+    let (aside, with) = match &found {
+        [Some(aside), None] => (aside, "two"),
+        [None, Some(aside)] => (aside, "one"),
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        matches!(aside, AsideWhy::Red { with: found, tail, .. }
+            if found.len() == 1 && found[0].as_str() == with && tail.contains("they clash")),
+        "{aside:?}"
+    );
+    // When the check is mended, both are delivered.
     room.commit("check.sh", "true\n");
     room.orchestra(&["merge", "automatic"]).expect(0);
     assert!(room.repo.join("one").exists() && room.repo.join("two").exists());
@@ -211,7 +230,8 @@ fn results_that_are_left_unmerged_can_be_merged_later() {
 
 #[test]
 fn dependencies_that_do_not_merge_with_each_other_are_told() {
-    let room = Room::new();
+    let mut room = Room::new();
+    room.set("ORCHESTRA_RESOLVERS", "0");
     room.plan(&[("one", &[]), ("two", &[]), ("both", &["one", "two"])]);
     room.script(&json!({
         "one": writes("README.md", "of one\n"),

@@ -303,7 +303,11 @@ impl Room {
     }
 
     pub(crate) fn backups(&self) -> Vec<String> {
-        let text = self.git(&["for-each-ref", "--format=%(refname)", "refs/orchestra"]);
+        let text = self.git(&[
+            "for-each-ref",
+            "--format=%(refname)",
+            "refs/orchestra/backup",
+        ]);
         text.lines().map(str::to_owned).collect()
     }
 
@@ -579,6 +583,62 @@ impl Room {
             assert!(Instant::now() < deadline, "left running: {left:#?}");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+/// A `git` before the real one that ends the program that calls it, once, at a chosen call.
+pub(crate) struct KillingGit {
+    room: PathBuf,
+}
+
+impl KillingGit {
+    /// Everything that the room starts from now on calls it.
+    pub(crate) fn install(room: &mut Room) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::var("PATH").unwrap();
+        let real = std::env::split_paths(&path)
+            .map(|folder| folder.join("git"))
+            .find(|program| program.is_file())
+            .unwrap();
+        let folder = room.path("killing");
+        fs::create_dir(&folder).unwrap();
+        // Several calls at once are counted one after the other.
+        let script = format!(
+            r#"#!/bin/sh
+[ -e "$ROOM/kill-at" ] || exec {real} "$@"
+until mkdir "$ROOM/kill-lock" 2> /dev/null; do :; done
+# Standard error may be a pipe that nobody reads any more.
+{{
+    read how left < "$ROOM/kill-at" || how=never
+    left=$((${{left:-0}} - 1))
+    if [ $left -eq 0 ]; then rm "$ROOM/kill-at"; fi
+    if [ $left -gt 0 ]; then echo $how $left > "$ROOM/kill-at"; fi
+    rmdir "$ROOM/kill-lock"
+}} 2> /dev/null
+[ $left -eq 0 ] || exec {real} "$@"
+if [ $how = after ]; then {real} "$@" > /dev/null; fi
+kill -9 $PPID
+"#,
+            real = real.display()
+        );
+        let program = folder.join("git");
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        room.set("PATH", format!("{}:{path}", folder.display()));
+        Self {
+            room: room.path(""),
+        }
+    }
+
+    /// The next program is ended at its `call`th call of git, before or after git did it.
+    pub(crate) fn arm(&self, after: bool, call: u32) {
+        let how = if after { "after" } else { "before" };
+        fs::write(self.room.join("kill-at"), format!("{how} {call}\n")).unwrap();
+    }
+
+    /// Whether the call was reached; nothing is ended from now on.
+    pub(crate) fn disarm(&self) -> bool {
+        fs::remove_file(self.room.join("kill-at")).is_err()
     }
 }
 

@@ -18,11 +18,15 @@ mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
+mod leftovers;
+mod radar;
 mod refusals;
 mod resolving;
+mod restore;
 mod steering;
 mod supervise;
 mod surroundings;
 mod tidying;
+mod undo;
 mod upkeep;
 mod whole_run;

@@ -184,7 +184,8 @@ fn a_base_branch_that_is_gone_is_told_and_can_come_back() {
 fn a_pause_while_results_are_merged_holds_nothing_back() {
     let room = Room::new();
     room.plan(&[("a", &[]), ("b", &[])]);
-    let verify = format!("case \"$PWD\" in *_verify-*) touch \"$ROOM/verifying\"; {WAITS};; esac");
+    let verify =
+        format!("if [ -e a.md ] && [ -e b.md ]; then touch \"$ROOM/verifying\"; {WAITS}; fi");
     let started = room.start_run(&["--verify", &verify]);
     let run = room.only_run();
     wait_for("verification", || {

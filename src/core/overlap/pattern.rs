@@ -79,6 +79,22 @@ impl PartialEq for FilePattern {
 
 impl Eq for FilePattern {}
 
+/// A path that is there, as git tells it: nothing in it is a wildcard.
+#[derive(Debug, Clone)]
+pub(super) struct PlainPath {
+    pub(super) text: String,
+    segments: Vec<Segment>,
+}
+
+impl PlainPath {
+    pub(super) fn of(path: &str) -> Self {
+        Self {
+            text: path.to_owned(),
+            segments: read::plain(path),
+        }
+    }
+}
+
 /// One part between slashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
@@ -164,6 +180,16 @@ impl FilePattern {
                 .iter()
                 .any(|theirs| segments_meet(mine, theirs, left))
         })
+    }
+
+    /// Whether it may cover a path that is there; of the work as in
+    /// [`Self::may_overlap_within`].
+    pub(super) fn may_cover(&self, path: &PlainPath, left: &mut usize) -> bool {
+        *left == 0
+            || self
+                .readings
+                .iter()
+                .any(|reading| segments_meet(reading, &path.segments, left))
     }
 
     /// For each reading its leading folders without wildcards, as `a/b/`. Two globs can

@@ -262,3 +262,44 @@ fn a_thousand_tasks_are_no_matter() {
         assert_eq!(added.len(), expected, "{shape}");
     }
 }
+
+#[test]
+fn a_path_that_is_there_is_covered_or_not() {
+    for (glob, path, covered) in [
+        ("src/**", "src/a/b.rs", true),
+        ("src", "src/a/b.rs", true),
+        ("src/*.rs", "src/a.rs", true),
+        ("src/*.rs", "src/a/b.rs", false),
+        ("*.md", "docs/guide.md", true),
+        ("**/*.rs", "src/api", false),
+        ("README.md", "readme.md", true),
+        ("README.md", "docs/README.md", false),
+        ("app/[id]/page.tsx", "app/[id]/page.tsx", true),
+        ("app/{a,b}.ts", "app/b.ts", true),
+        // Nothing in a path is a wildcard, and it may hold what no glob may.
+        ("src/a.rs", "src/*", false),
+        ("src/**", "src/a\\b\n*[", true),
+        ("lib/**", "src/a\\b", false),
+        ("src/v1/a", "src/v1", true),
+    ] {
+        let found = Touched::of(&[path.to_owned()]).covered_by(&[pattern(glob)]);
+        assert_eq!(!found.is_empty(), covered, "{glob} {path}");
+    }
+    let paths: Vec<String> = (0..9).map(|n| format!("src/{n}")).collect();
+    let mut touched = Touched::of(&paths);
+    assert_eq!(touched.covered_by(&[pattern("src/**")]), paths[..REASONS]);
+    assert_eq!(touched.covered_by(&[]), [""; 0]);
+}
+
+#[test]
+fn an_absurd_number_of_paths_does_not_hold_a_run_up() {
+    let paths: Vec<String> = (0..100_000)
+        .map(|n| format!("src/part-{n}/some/where/file-{n}.rs"))
+        .collect();
+    let globs: Vec<FilePattern> = (0..200)
+        .map(|n| pattern(&format!("**/w*{n}*ere/**/f*{n}*x")))
+        .collect();
+    let mut touched = Touched::of(&paths);
+    assert_eq!(touched.covered_by(&globs).len(), REASONS);
+    assert_eq!(touched.left, 0);
+}

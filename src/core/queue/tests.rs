@@ -49,6 +49,7 @@ impl Run {
             .map(|(n, needs)| TaskFacts {
                 name: name(n),
                 needs: needs.iter().map(|d| ix(*d)).collect(),
+                files: vec![],
                 after: Vec::new(),
                 urgency: 2,
                 chain: 1,

@@ -9,11 +9,11 @@ use crate::git::{DeliverError, Delivered, Operation, Repo};
 
 /// A repository whose `main` is at the first id; the second one adds `new`, changes
 /// `changed` and removes `removed`.
-fn prepared() -> (Fixture, Oid, Oid) {
+pub(super) fn prepared() -> (Fixture, Oid, Oid) {
     prepare(Fixture::new())
 }
 
-fn prepare(f: Fixture) -> (Fixture, Oid, Oid) {
+pub(super) fn prepare(f: Fixture) -> (Fixture, Oid, Oid) {
     f.write("changed", "1\n");
     f.write("removed", "1\n");
     f.write("other", "1\n");
@@ -28,19 +28,19 @@ fn prepare(f: Fixture) -> (Fixture, Oid, Oid) {
     (f, from, to)
 }
 
-fn checkout(path: &Path) -> Delivered {
+pub(super) fn checkout(path: &Path) -> Delivered {
     Delivered::Checkout {
         path: path.to_owned(),
         warning: None,
     }
 }
 
-fn main_tip(repo: &Repo) -> Oid {
+pub(super) fn main_tip(repo: &Repo) -> Oid {
     repo.branch_tip(&branch("main")).unwrap().unwrap()
 }
 
 /// What must be the same after a refused delivery.
-fn state(f: &Fixture) -> String {
+pub(super) fn state(f: &Fixture) -> String {
     [
         git_in(
             &f.root,

@@ -7,9 +7,11 @@ mod merge_matrix;
 mod merging;
 mod objects;
 mod open;
+mod radar;
 mod refs;
 mod resolve;
 mod submodule;
+mod undo;
 mod worktree;
 
 use super::testkit::Fixture;

@@ -187,6 +187,24 @@ fn backups_are_only_added() {
 }
 
 #[test]
+fn a_lock_that_a_killed_process_left_stops_no_backup() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let a = repo.resolve("HEAD").unwrap().unwrap();
+    let id = OrchestrationId::parse("run-1").unwrap();
+    let task = TaskName::parse("t").unwrap();
+    let folder = f.root.join(".git/refs/orchestra/backup/run-1/t/branch");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("1.lock"), "").unwrap();
+    let name = repo.backup(&id, &task, BackupKind::Branch, &a).unwrap();
+    assert_eq!(name, "refs/orchestra/backup/run-1/t/branch/2");
+    assert_eq!(
+        repo.backup(&id, &task, BackupKind::Branch, &a).unwrap(),
+        name
+    );
+}
+
+#[test]
 fn threads_that_back_up_at_once_lose_nothing() {
     let f = Fixture::new();
     let (library, command) = (
@@ -220,4 +238,71 @@ fn threads_that_back_up_at_once_lose_nothing() {
     expected.sort();
     assert_eq!(kept, expected);
     assert_eq!(oid(a.as_str()), a);
+}
+
+#[test]
+fn backups_are_deleted_all_or_none_and_nothing_else_is() {
+    for (f, repo) in all_kinds() {
+        let a = repo.resolve("HEAD").unwrap().unwrap();
+        let b = f.commit_on(&a, &[("b", "b\n")]);
+        let id = OrchestrationId::parse("run-1").unwrap();
+        let task = TaskName::parse("user-auth").unwrap();
+        repo.backup(&id, &task, BackupKind::Branch, &a).unwrap();
+        repo.backup(&id, &task, BackupKind::Undo, &b).unwrap();
+        f.git(&["update-ref", "refs/orchestra/backup/odd", a.as_str()]);
+        let all = repo.all_backups().unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!((all[1].kind, all[1].number), (BackupKind::Undo, 1));
+        let mut wrong = all.clone();
+        wrong[1].oid = a.clone();
+        let error = repo.delete_backups(&wrong).unwrap_err();
+        assert!(matches!(error, GitError::RefMoved { .. }), "{error}");
+        let mut foreign = all.clone();
+        foreign[0].name = "refs/heads/main".into();
+        foreign[0].oid = a.clone();
+        let error = repo.delete_backups(&foreign).unwrap_err();
+        assert!(matches!(error, GitError::BadRefName { .. }), "{error}");
+        assert_eq!(repo.all_backups().unwrap(), all);
+        repo.delete_backups(&all).unwrap();
+        assert_eq!(repo.all_backups().unwrap(), []);
+        assert!(
+            repo.ref_target("refs/orchestra/backup/odd")
+                .unwrap()
+                .is_some()
+        );
+        repo.delete_backups(&[]).unwrap();
+    }
+}
+
+#[test]
+fn lock_files_that_git_left_are_found() {
+    let f = Fixture::new();
+    let tree = f.beside("tree");
+    f.git(&[
+        "worktree",
+        "add",
+        "-q",
+        "-b",
+        "topic/x",
+        tree.to_str().unwrap(),
+    ]);
+    let repo = f.repo();
+    let a = repo.resolve("HEAD").unwrap().unwrap();
+    repo.deliver(&branch("topic/x"), &a, &a).unwrap();
+    assert_eq!(repo.lock_files(), []);
+    let names = [
+        "index.lock",
+        "packed-refs.lock",
+        "refs/heads/topic/x.lock",
+        "worktrees/tree/index.lock",
+    ];
+    for name in names {
+        f.write(&format!(".git/{name}"), "");
+    }
+    let found = repo.lock_files();
+    let found: Vec<_> = found
+        .iter()
+        .map(|lock| lock.path.strip_prefix(f.root.join(".git")).unwrap())
+        .collect();
+    assert_eq!(found, names.map(std::path::Path::new));
 }

@@ -50,6 +50,16 @@ impl Life<'_> {
                         let _ = std::fs::remove_file(&path);
                     }
                 }
+                Ok(InstanceRequest::Notice { text, attempt }) => {
+                    if attempt.is_some_and(|meant| meant < self.launch.attempt) {
+                        let _ = std::fs::remove_file(&path);
+                    } else if self.phase == Phase::Working && self.agent_listens() {
+                        // Neither the answer to a question, nor a reason to go on when all
+                        // is done.
+                        self.forward(&text);
+                        let _ = std::fs::remove_file(&path);
+                    }
+                }
                 Ok(InstanceRequest::Stuck { reason, options }) => {
                     self.is_stuck(reason, options);
                     let _ = std::fs::remove_file(&path);

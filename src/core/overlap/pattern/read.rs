@@ -5,6 +5,14 @@ use super::{MAX_LEN, MAX_SEGMENTS, PatternFault, Segment, Token};
 /// More readings than this are replaced by one that covers them all.
 const MAX_READINGS: usize = 64;
 
+/// The one reading of a path that is there: every character stands for itself.
+pub(super) fn plain(path: &str) -> Vec<Segment> {
+    path.split('/')
+        .filter(|name| !name.is_empty())
+        .map(|name| Segment::Name(name.chars().map(fold).map(Token::Char).collect()))
+        .collect()
+}
+
 /// Every way in which somebody may mean the glob.
 pub(super) fn readings(text: &str) -> Result<Vec<Vec<Segment>>, PatternFault> {
     check(text)?;
