@@ -197,3 +197,133 @@ fn one_that_throws_the_merge_away_is_sent_back() {
         "{log}"
     );
 }
+
+/// The steps of a resolver that cannot do it and does not wait.
+fn gives_up() -> Value {
+    json!({"attempts": [[
+        {"stuck": {"reason": "Loud or polite?", "options": ["loud", "polite"]}},
+        {"exit": 1},
+    ]]})
+}
+
+#[test]
+fn a_conflict_that_no_instance_resolves_waits_for_a_person_and_is_delivered_then() {
+    let both = file("MIDDLE, PLEASE");
+    let mut steps = vec![json!({"write_prompt": "../told"})];
+    steps.extend(ends_merge(&both));
+    let room = room(&[
+        ("resolve-polite", gives_up()),
+        ("resolve-polite-2", json!({"steps": steps})),
+    ]);
+    room.commit(
+        ".claude/orchestra.toml",
+        "merge_early = false\nanswer_timeout_seconds = 1\n",
+    );
+    room.run(&["--verify", VERIFY]).expect(8);
+    let run = room.only_run();
+    let end = integration(&room, &run);
+    assert!(
+        matches!(&end, Some(IntegrationEnd::Conflict { task, .. }) if task.as_str() == "polite"),
+        "{end:?}"
+    );
+    assert_eq!(room.read("file"), BEFORE);
+    let log = std::fs::read_to_string(run.log()).unwrap();
+    assert!(log.contains("polite: SET ASIDE"), "{log}");
+
+    // What needs no answer says so.
+    let refused = room.orchestra(&["control", "answer", "loud", "Hello"]);
+    assert_ne!(refused.code, 0);
+    assert!(
+        refused.err.contains("no running instance"),
+        "{}",
+        refused.err
+    );
+
+    let said = room
+        .orchestra(&[
+            "control",
+            "answer",
+            "polite",
+            "Both: loud and polite",
+            "--json",
+        ])
+        .expect(0)
+        .json();
+    assert_eq!(said["request"]["request"], "resolve");
+    room.orchestra(&["wait"]).expect(0);
+    assert_eq!(
+        resolvers(&room, &run),
+        ["resolve-polite", "resolve-polite-2"]
+    );
+    assert_eq!(room.read("file"), both);
+    let told = std::fs::read_to_string(room.worktree("told")).unwrap();
+    assert!(told.contains("Both: loud and polite"), "{told}");
+    std::fs::remove_file(room.worktree("told")).unwrap();
+    let _ = std::fs::remove_dir(room.worktree("told").parent().unwrap());
+    room.assert_tidy();
+}
+
+#[test]
+fn a_conductor_that_is_killed_while_a_resolver_works_is_followed_by_another() {
+    let both = file("MIDDLE, PLEASE");
+    let mut steps = vec![json!({
+        "run": "for n in $(seq 600); do [ -e \"$ROOM/go\" ] && break; sleep 0.05; done"
+    })];
+    steps.extend(ends_merge(&both));
+    let room = room(&[("resolve-polite", json!({"steps": steps}))]);
+    let started = room.start_run(&["--verify", VERIFY]);
+    let run = room.only_run();
+    room.wait_until_running(&run, "resolve-polite");
+    // It is seen among those at work, and counts as no task.
+    let status = room.orchestra(&["status", "--json"]).expect(0).json();
+    assert_eq!(status["tasksTotal"], 2);
+    assert_eq!(status["tasksDone"], 2);
+    assert_eq!(status["activeInstances"], 1);
+    assert_eq!(status["resolvers"][0]["name"], "resolve-polite");
+    for view in ["summary", "detailed"] {
+        let shown = room.orchestra(&["status", view]).expect(0).out;
+        assert!(
+            shown.contains("resolve-polite - ")
+                && shown.contains("Resolving the conflict of polite with loud"),
+            "{shown}"
+        );
+    }
+    room.conductor().kill();
+    std::fs::write(room.path("go"), "").unwrap();
+    room.orchestra(&["status"]).expect(0);
+    room.wait_until_closed(&run);
+    drop(started);
+    assert_eq!(room.read("file"), both);
+    assert_eq!(resolvers(&room, &run), ["resolve-polite"]);
+    assert_eq!(room.inits(&run, "resolve-polite").len(), 1);
+    room.assert_tidy();
+}
+
+#[test]
+fn a_resolver_that_is_stuck_is_answered_by_its_name() {
+    let both = file("MIDDLE, PLEASE");
+    let mut steps = vec![
+        json!({"stuck": {"reason": "Loud or polite?", "options": ["loud", "polite"]}}),
+        json!({"write_prompt": "../told"}),
+    ];
+    steps.extend(ends_merge(&both));
+    let room = room(&[("resolve-polite", json!({"steps": steps}))]);
+    let started = room.start_run(&["--verify", VERIFY]);
+    let run = room.only_run();
+    super::harness::wait_for("a question", || {
+        let issues = room.orchestra(&["status", "issues"]).out;
+        issues
+            .contains("orchestra control answer resolve-polite")
+            .then_some(())
+    });
+    let refused = room.orchestra(&["control", "answer", "polite", "Both"]);
+    assert_ne!(refused.code, 0);
+    assert!(refused.err.contains("resolve-polite"), "{}", refused.err);
+    room.orchestra(&["control", "answer", "resolve-polite", "Both"])
+        .expect(0);
+    started.end().expect(0);
+    assert_eq!(room.read("file"), both);
+    let told = std::fs::read_to_string(room.worktree("told")).unwrap();
+    assert!(told.contains("Both"), "{told}");
+    assert_eq!(resolvers(&room, &run), ["resolve-polite"]);
+}
