@@ -7,6 +7,7 @@ use super::{Context, Exit, Failure, conductor};
 use crate::conduct;
 use crate::core::event::Request;
 use crate::core::id::TaskName;
+use crate::core::record::AsideWhy;
 use crate::format::SCHEMA_VERSION;
 use crate::format::instance_request::InstanceRequest;
 use crate::store::instance_inbox;
@@ -84,7 +85,7 @@ enum Action {
     /// Give failed, skipped, cancelled and set aside tasks a new chance
     #[command(after_help = "Examples:\n  orchestra control retry\n  orchestra control retry docs")]
     Retry(Target),
-    /// Answer an instance that is stuck, or tell it something
+    /// Answer an instance that is stuck, tell it something, or say how a conflict is resolved
     #[command(
         after_help = "Examples:\n  orchestra control answer docs \"Leave the old page\"\n  \
         echo \"Leave the old page\" | orchestra control answer docs -"
@@ -116,7 +117,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         Action::Answer { task, text } => {
             let task = select::task(snapshot, task)?;
             let text = message(text, cx)?;
-            return tell(&chosen, &[task], &text, args.json, cx);
+            return match answered(&chosen, &task, text, cx)? {
+                Answered::Instance(text) => tell(&chosen, &[task], &text, args.json, cx),
+                Answered::Queue(request, said) => hand_over(&chosen, &request, &said, args, cx),
+            };
         }
         Action::Broadcast { text } => {
             let text = message(text, cx)?;
@@ -129,6 +133,18 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         Action::Retry(target) => retry(&chosen, target.task.as_deref(), cx)?,
         action => request(action, snapshot)?,
     };
+    hand_over(&chosen, &request, &said, args, cx)
+}
+
+/// Gives a request to the conductor, and says so.
+fn hand_over(
+    chosen: &Chosen,
+    request: &Request,
+    said: &str,
+    args: &Args,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
+    let snapshot = &chosen.snapshot;
     conductor::ask(&chosen.run, request.clone(), cx)?;
     if args.json {
         cx.print_json(&json!({
@@ -255,6 +271,75 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
             ));
         }
     })
+}
+
+/// Whom an answer is for.
+enum Answered {
+    /// An instance: the text as it is.
+    Instance(String),
+    /// The merge queue, which tries the conflict again; and what that means, in words.
+    Queue(Request, String),
+}
+
+/// Finds out whom an answer is for: the instance when one is at work, else the merge queue
+/// when the task's result waits for a word about a conflict.
+fn answered(
+    chosen: &Chosen,
+    task: &TaskName,
+    text: String,
+    cx: &Context<'_>,
+) -> Result<Answered, Failure> {
+    let snapshot = &chosen.snapshot;
+    if snapshot.task(task).is_some_and(|t| t.is_active()) {
+        return Ok(Answered::Instance(text));
+    }
+    // What cannot be read here is told where the conductor meets it.
+    let state = crate::conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
+        .ok()
+        .and_then(|context| crate::conduct::read_state(&context).ok());
+    let Some(state) = state else {
+        return Ok(Answered::Instance(text));
+    };
+    let resolution = state.find(task).and_then(|ix| state.resolvers().get(&ix));
+    let result = resolution.map_or(task, |resolution| &resolution.task);
+    if let Some(at_work) = state.queue().resolutions().find(|r| r.task == *result) {
+        return Err(Failure::usage(format!(
+            "the conflict of {result} is being resolved by {}",
+            at_work.resolver
+        ))
+        .next(format!(
+            "orchestra control answer {} \"...\" - tells that instance",
+            at_work.resolver
+        )));
+    }
+    match state.queue().aside().get(result) {
+        Some(AsideWhy::Conflict { files, .. }) => {
+            if snapshot.settings.as_ref().is_some_and(|s| s.resolvers == 0) {
+                return Err(Failure::usage(format!(
+                    "no instance resolves conflicts in {} (`resolvers` is 0 in its configuration)",
+                    snapshot.id
+                ))
+                .next("merge it by hand, then `orchestra merge automatic`"));
+            }
+            let said = format!(
+                "{result}: its conflict in {} is tried again with what you said",
+                files.join(", ")
+            );
+            let task = result.clone();
+            Ok(Answered::Queue(Request::Resolve { task, text }, said))
+        }
+        Some(AsideWhy::Red { .. }) => Err(Failure::usage(format!(
+            "{result} waits for no answer: it was set aside since the merged tree is red with it"
+        ))
+        .next(format!(
+            "orchestra control retry {result} - its instance mends it"
+        ))),
+        Some(AsideWhy::Because { task: cause }) => Err(Failure::usage(format!(
+            "{result} waits for no answer: it builds on {cause}, which was set aside"
+        ))
+        .next(format!("orchestra control answer {cause} \"...\""))),
+        None => Ok(Answered::Instance(text)),
+    }
 }
 
 fn message(text: &str, cx: &mut Context<'_>) -> Result<String, Failure> {

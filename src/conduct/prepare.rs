@@ -1,7 +1,7 @@
 //! Claiming a place for a task: its base commit, its branch name, its folder.
 
 use crate::core::attempt::FailureClass;
-use crate::core::id::{BranchName, OrchestrationId, TaskName};
+use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 use crate::core::record::Place;
 use crate::git::GitError;
 use crate::integrate::{MergeTask, base_for};
@@ -74,6 +74,14 @@ pub(super) fn prepare(
             });
         }
     };
+    claim(context, task, base)
+}
+
+/// Claims the names of a place that begins at `base`. Doing it again gives the same.
+///
+/// # Errors
+/// When git or the claims folder fails.
+pub(super) fn claim(context: &Context, task: &TaskName, base: Oid) -> Result<Place, StartError> {
     let folder = &context.settings.worktree_dir;
     let branches = context.repo.refs("refs/heads/task")?;
     let name = claims::claim(&context.layout, context.run.id(), task, |name| {

@@ -116,6 +116,11 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
             .iter()
             .map(|t| task_report(snapshot, t))
             .collect(),
+        resolvers: snapshot
+            .resolvers
+            .iter()
+            .map(|t| task_report(snapshot, t))
+            .collect(),
         integration: snapshot.integration.as_ref().map(IntegrationResult::from),
         issues: issues::issues(snapshot)
             .into_iter()

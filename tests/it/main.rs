@@ -22,6 +22,7 @@ mod leftovers;
 mod merging;
 mod radar;
 mod refusals;
+mod resolving;
 mod restore;
 mod steering;
 mod supervise;
