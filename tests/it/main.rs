@@ -28,6 +28,7 @@ mod steering;
 mod supervise;
 mod surroundings;
 #[path = "../support/terminal.rs"]
+#[allow(unreachable_pub, reason = "shared with the other tests")]
 mod terminal;
 mod tidying;
 mod undo;
