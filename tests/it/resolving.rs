@@ -327,3 +327,29 @@ fn a_resolver_that_is_stuck_is_answered_by_its_name() {
     assert!(told.contains("Both"), "{told}");
     assert_eq!(resolvers(&room, &run), ["resolve-polite"]);
 }
+
+#[test]
+fn a_set_up_command_that_stumbles_over_the_markers_is_run_again_at_the_end() {
+    let both = file("MIDDLE, PLEASE");
+    let room = room(&[("resolve-polite", json!({"steps": ends_merge(&both)}))]);
+    let set_up = "! grep '^<<<<' file && touch ignored # ready";
+    room.run(&["--setup", set_up, "--verify", "test -e ignored # good"])
+        .expect(0);
+    assert_eq!(room.read("file"), both);
+    room.assert_tidy();
+}
+
+#[test]
+fn every_style_of_delivery_takes_a_resolved_result() {
+    for style in ["squash", "rebase"] {
+        let both = file("MIDDLE, PLEASE");
+        let room = room(&[("resolve-polite", json!({"steps": ends_merge(&both)}))]);
+        let configuration = format!("merge_early = false\ndelivery_style = \"{style}\"\n");
+        room.commit(".claude/orchestra.toml", &configuration);
+        room.run(&["--verify", VERIFY]).expect(0);
+        assert_eq!(room.read("file"), both, "{style}");
+        let log = room.git(&["log", "--format=%P|%B", "HEAD~2..HEAD"]);
+        assert!(!log.contains("Merge commit"), "{log}");
+        room.assert_tidy();
+    }
+}
