@@ -4,13 +4,14 @@ use serde_json::json;
 
 use super::select::{self, Chosen, Purpose, RunChoice};
 use super::{Context, Exit, Failure, conductor};
+use crate::conduct;
 use crate::core::event::Request;
 use crate::core::id::TaskName;
 use crate::core::record::AsideWhy;
 use crate::format::SCHEMA_VERSION;
 use crate::format::instance_request::InstanceRequest;
 use crate::store::instance_inbox;
-use crate::view::snapshot::{Snapshot, Standing, Word};
+use crate::view::snapshot::{Snapshot, Standing};
 
 /// Steer a run while it goes on
 #[derive(Debug, clap::Args)]
@@ -81,7 +82,7 @@ enum Action {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
         by: u16,
     },
-    /// Give failed, skipped and cancelled tasks a new chance
+    /// Give failed, skipped, cancelled and set aside tasks a new chance
     #[command(after_help = "Examples:\n  orchestra control retry\n  orchestra control retry docs")]
     Retry(Target),
     /// Answer an instance that is stuck, tell it something, or say how a conflict is resolved
@@ -128,7 +129,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         }
         _ => {}
     }
-    let (request, said) = request(&args.action, snapshot)?;
+    let (request, said) = match &args.action {
+        Action::Retry(target) => retry(&chosen, target.task.as_deref(), cx)?,
+        action => request(action, snapshot)?,
+    };
     hand_over(&chosen, &request, &said, args, cx)
 }
 
@@ -154,6 +158,40 @@ fn hand_over(
     Ok(Exit::Success)
 }
 
+/// The request for a new chance, and what it does in words.
+///
+/// # Errors
+/// When there is no such task, or it needs none.
+pub(super) fn retry(
+    chosen: &Chosen,
+    task: Option<&str>,
+    cx: &Context<'_>,
+) -> Result<(Request, String), Failure> {
+    let task = match task {
+        Some(name) => Some(select::task(&chosen.snapshot, name)?),
+        None => None,
+    };
+    let context = conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
+        .map_err(|e| Failure::internal(e.to_string()))?;
+    let state = conduct::read_state(&context)?;
+    let mut missed = state.indexes().filter(|ix| state.can_be_revived(*ix));
+    let (any, whole) = match &task {
+        Some(name) => (missed.any(|ix| state.name(ix) == name), name.as_str()),
+        None => (missed.next().is_some(), "the run"),
+    };
+    if !any {
+        return Err(Failure::usage(format!(
+            "there is nothing to try again: {whole} did not fail, and nothing of it was set aside"
+        ))
+        .next("orchestra status shows where everything stands"));
+    }
+    let said = match &task {
+        Some(name) => format!("{name} gets a new chance"),
+        None => "what did not get done gets a new chance".to_owned(),
+    };
+    Ok((Request::Retry { task }, said))
+}
+
 /// The request, and what it does in words.
 fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Failure> {
     let finished = matches!(snapshot.standing, Standing::Finished { .. });
@@ -171,7 +209,7 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
                 .next(format!("orchestra run --orchestration {}", snapshot.id)),
         );
     }
-    if finished && !matches!(action, Action::Retry(_)) {
+    if finished {
         return Err(over());
     }
     let target = |target: &Target| match &target.task {
@@ -226,32 +264,10 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
             },
             workers(-i32::from(*by)),
         ),
-        Action::Retry(t) => {
-            let task = target(t)?;
-            let missed = [Word::Failed, Word::Skipped, Word::Cancelled];
-            let any = match &task {
-                Some(name) => snapshot
-                    .task(name)
-                    .is_some_and(|t| missed.contains(&t.word())),
-                None => snapshot.count(&missed) > 0,
-            };
-            if !any {
-                return Err(Failure::usage(format!(
-                    "there is nothing to try again: {} did not fail",
-                    whole(&task)
-                ))
-                .next("orchestra status shows where everything stands"));
-            }
-            let said = match &task {
-                Some(name) => format!("{name} gets a new chance"),
-                None => "what did not get done gets a new chance".to_owned(),
-            };
-            (Request::Retry { task }, said)
-        }
-        // These go to the instances themselves.
-        Action::Answer { .. } | Action::Broadcast { .. } => {
+        // These are dealt with before.
+        Action::Answer { .. } | Action::Broadcast { .. } | Action::Retry(_) => {
             return Err(Failure::internal(
-                "a message is no request to the conductor",
+                "this is no simple request to the conductor",
             ));
         }
     })

@@ -19,6 +19,7 @@ mod hooks;
 mod instance;
 mod journal_fixture;
 mod leftovers;
+mod merging;
 mod radar;
 mod refusals;
 mod resolving;
@@ -26,6 +27,8 @@ mod restore;
 mod steering;
 mod supervise;
 mod surroundings;
+#[path = "../support/terminal.rs"]
+mod terminal;
 mod tidying;
 mod undo;
 mod upkeep;
