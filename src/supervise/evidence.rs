@@ -66,11 +66,13 @@ fn look_at_merge(
     // Trees are compared and read as commits are.
     let auto = repo.stand_in(&merging.tree, &[])?;
     for path in repo.changed_paths(&auto, head)? {
-        let may_change = merging.files.contains(&path) || merging.generated.contains(&path);
+        if merging.files.contains(&path) || merging.generated.contains(&path) {
+            continue;
+        }
         let comes_or_goes = || -> Result<bool, GitError> {
             Ok(repo.read_file(&auto, &path)?.is_none() || repo.read_file(head, &path)?.is_none())
         };
-        if !may_change && !(merging.moves && comes_or_goes()?) {
+        if !merging.moves || !comes_or_goes()? {
             evidence.elsewhere.push(path);
         }
     }
