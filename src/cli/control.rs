@@ -179,6 +179,17 @@ pub(super) fn retry(
         Some(name) => (missed.any(|ix| state.name(ix) == name), name.as_str()),
         None => (missed.next().is_some(), "the run"),
     };
+    let resolution = task.as_ref().and_then(|name| state.find(name));
+    if let Some(resolution) = resolution.and_then(|ix| state.resolvers().get(&ix)) {
+        return Err(Failure::usage(format!(
+            "{whole} is no task: it resolves the conflict of {}",
+            resolution.task
+        ))
+        .next(format!(
+            "orchestra control answer {} \"...\" - says how, and tries the conflict again",
+            resolution.task
+        )));
+    }
     if !any {
         return Err(Failure::usage(format!(
             "there is nothing to try again: {whole} did not fail, and nothing of it was set aside"
