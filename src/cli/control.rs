@@ -6,10 +6,11 @@ use super::select::{self, Chosen, Purpose, RunChoice};
 use super::{Context, Exit, Failure, conductor};
 use crate::core::event::Request;
 use crate::core::id::TaskName;
+use crate::core::record::AsideWhy;
 use crate::format::SCHEMA_VERSION;
 use crate::format::instance_request::InstanceRequest;
 use crate::store::instance_inbox;
-use crate::view::snapshot::{Snapshot, Standing, Word};
+use crate::view::snapshot::{Snapshot, Standing, TaskView, Word};
 
 /// Steer a run while it goes on
 #[derive(Debug, clap::Args)]
@@ -115,6 +116,12 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         Action::Answer { task, text } => {
             let task = select::task(snapshot, task)?;
             let text = message(text, cx)?;
+            let aside = snapshot.merging.aside.get(&task);
+            if let Some(AsideWhy::Conflict { .. }) = aside {
+                let said = format!("{task}: an instance resolves its conflict as you said");
+                let request = Request::Resolve { task, text };
+                return ask(&chosen, &request, &said, args.json, cx);
+            }
             return tell(&chosen, &[task], &text, args.json, cx);
         }
         Action::Broadcast { text } => {
@@ -125,8 +132,20 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         _ => {}
     }
     let (request, said) = request(&args.action, snapshot)?;
+    ask(&chosen, &request, &said, args.json, cx)
+}
+
+/// Hands a request to the conductor, and says what it does.
+fn ask(
+    chosen: &Chosen,
+    request: &Request,
+    said: &str,
+    json: bool,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
+    let snapshot = &chosen.snapshot;
     conductor::ask(&chosen.run, request.clone(), cx)?;
-    if args.json {
+    if json {
         cx.print_json(&json!({
             "schemaVersion": SCHEMA_VERSION,
             "orchestrationId": snapshot.id.as_str(),
@@ -212,12 +231,10 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
         ),
         Action::Retry(t) => {
             let task = target(t)?;
-            let missed = [Word::Failed, Word::Skipped, Word::Cancelled];
+            let mut some = snapshot.tasks.iter();
             let any = match &task {
-                Some(name) => snapshot
-                    .task(name)
-                    .is_some_and(|t| missed.contains(&t.word())),
-                None => snapshot.count(&missed) > 0,
+                Some(name) => snapshot.task(name).is_some_and(|t| is_missed(snapshot, t)),
+                None => some.any(|t| is_missed(snapshot, t)),
             };
             if !any {
                 return Err(Failure::usage(format!(
@@ -239,6 +256,17 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
             ));
         }
     })
+}
+
+/// Whether a task can be tried again: it did not get done, or its result was set aside for
+/// what is wrong with it.
+fn is_missed(snapshot: &Snapshot, task: &TaskView) -> bool {
+    let missed = [Word::Failed, Word::Skipped, Word::Cancelled];
+    let of_no_use = matches!(
+        snapshot.merging.aside.get(&task.name),
+        Some(AsideWhy::Red { .. } | AsideWhy::Conflict { .. })
+    );
+    missed.contains(&task.word()) || of_no_use
 }
 
 fn message(text: &str, cx: &mut Context<'_>) -> Result<String, Failure> {
