@@ -199,7 +199,7 @@ pub struct TaskReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssueReport {
-    /// `stuck`, `failed`, `conflict`, `red`, `predicted conflict`, `flaky check`, …
+    /// `stuck`, `failed`, `set aside`, `conflict`, `predicted conflict`, `flaky check`, …
     pub kind: String,
     /// The task, when it is about one.
     pub task: Option<String>,

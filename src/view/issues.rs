@@ -182,9 +182,7 @@ fn flaky(flaky: &Flaky) -> Issue {
         details: vec![],
         options: vec![],
         remedies: vec![
-            "make the verify command dependable: one that fails at times costs runs, and may \
-             let a bad result through"
-                .to_owned(),
+            "make it dependable: one that fails at times may let a bad result through".to_owned(),
         ],
     }
 }
@@ -193,8 +191,8 @@ fn flaky(flaky: &Flaky) -> Issue {
 #[must_use]
 pub fn flaky_text(flaky: &Flaky) -> String {
     format!(
-        "the verify command gave both answers on the same commit {}: {} green, {} red; the \
-         commit was taken for good",
+        "the verify command gave both answers on the same commit {}: {} green, {} red; it \
+         counted as green",
         flaky.commit.short(),
         flaky.green,
         flaky.red

@@ -12,7 +12,7 @@ use crate::core::state::{State, TaskState};
 use crate::store::journal::Line;
 
 use super::log_line;
-use super::page::{Tone, columns, one_line, plural};
+use super::page::{Tone, columns, one_line};
 use super::snapshot::{Snapshot, Standing, TaskView};
 use super::summary;
 
@@ -316,12 +316,12 @@ pub fn activity(snapshot: &Snapshot) -> Option<String> {
         Some(Doing::Merging(n)) => format!("merging {n}{more}"),
         Some(Doing::Verifying { results: 0, .. }) => "verifying".to_owned(),
         Some(Doing::Verifying { results, run, .. }) if *run > 1 => {
-            format!("verifying {results}{more} again after red")
+            format!("red: verifying {results} again")
         }
         Some(Doing::Verifying { results, .. }) => format!("verifying {results}{more}"),
         Some(Doing::Searching(n)) => format!("red: looking for the cause among {n}"),
-        Some(Doing::Suspecting(task)) => format!("red with {task}: looking whether by itself"),
-        Some(Doing::CheckingBase) => format!("red: looking whether {} is", base(snapshot)),
+        Some(Doing::Suspecting(task)) => format!("red with {task}: finding out why"),
+        Some(Doing::CheckingBase) => format!("red: checking {} alone", base(snapshot)),
         Some(Doing::Delivering(to)) => format!("delivering {}", to.short()),
         Some(Doing::Presenting(commit)) => format!("putting {} on a branch", commit.short()),
         None => {
@@ -406,7 +406,7 @@ pub fn ended(snapshot: &Snapshot) -> Option<(String, Tone)> {
                 format!(" ({}% are needed)", s.success_percent)
             });
             let text = format!(
-                "too few to deliver: {} of {all} results could be{needed}",
+                "nothing was delivered: only {} of {all} results can be{needed}",
                 merging.good()
             );
             (text, Tone::Bad)
@@ -425,7 +425,8 @@ pub fn ended(snapshot: &Snapshot) -> Option<(String, Tone)> {
             (text, Tone::Bad)
         }
         IntegrationEnd::Delivered { .. } if !merging.aside.is_empty() => {
-            let text = format!("{} of {all} results {plain}", merging.delivered.len());
+            let (got, aside) = (merging.delivered.len(), merging.aside.len());
+            let text = format!("{got} of {all} {plain}, {aside} set aside");
             (text, Tone::Warn)
         }
         IntegrationEnd::Conflict { .. } | IntegrationEnd::Red { .. }
@@ -454,7 +455,7 @@ pub fn last_words(snapshot: &Snapshot) -> Vec<String> {
         if let Some((text, _)) = ended(snapshot) {
             lines.push(one_line(&text));
         }
-        lines.push(format!("{} set aside:", plural(aside.len(), "result")));
+        lines.push("set aside:".to_owned());
         let width = aside.iter().map(|(t, _)| columns(t.name.as_str())).max();
         let width = width.unwrap_or(0).min(24);
         for (task, why) in aside.iter().take(NAMED) {

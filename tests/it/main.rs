@@ -22,6 +22,7 @@ mod leftovers;
 mod radar;
 mod refusals;
 mod restore;
+mod set_aside;
 mod steering;
 mod supervise;
 mod surroundings;

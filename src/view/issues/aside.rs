@@ -23,7 +23,7 @@ pub(super) fn issue(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> Iss
         "orchestra control retry {name} --orchestration {id} - its own instance goes on, on top \
          of what was delivered"
     );
-    let (kind, what, details, remedies) = match why {
+    let (what, details, remedies) = match why {
         AsideWhy::Conflict {
             files,
             with,
@@ -36,7 +36,6 @@ pub(super) fn issue(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> Iss
                 details.push(format!("an instance tried to resolve it: {detail}"));
             }
             (
-                "conflict",
                 conflict(files, with),
                 details,
                 vec![
@@ -54,34 +53,35 @@ pub(super) fn issue(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> Iss
         }
         AsideWhy::Red { commit, tail, with } => {
             let how = if with.is_empty() {
-                "the verify command is red with it and green without it".to_owned()
+                "the verify command fails with it and passes without it".to_owned()
             } else {
                 format!(
-                    "the verify command is green with it alone, and red with it and {} together",
+                    "the verify command passes with it alone and fails with it and {} together",
                     names(with)
                 )
             };
             (
-                "red",
-                format!("{how} (commit {})", commit.short()),
+                format!("{how} (in {})", commit.short()),
                 end_of(tail),
                 vec![
                     retry,
-                    format!("git checkout --detach {} - look at it", commit.short()),
+                    format!(
+                        "git worktree add --detach ../red {} - the tree on which it fails",
+                        commit.short()
+                    ),
                 ],
             )
         }
         AsideWhy::Because { task } => (
-            "waits",
             log_line::aside(why),
             vec![],
             vec![format!("nothing for itself: it is merged when {task} is")],
         ),
     };
     Issue {
-        kind,
+        kind: "set aside",
         task: Some(name.to_string()),
-        what: format!("set aside, not delivered: {what}"),
+        what,
         details,
         options: vec![],
         remedies,
