@@ -339,6 +339,8 @@ fn memory(snapshot: &Snapshot) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::record::QueueWork;
+    use crate::view::testkit::{Sample, oid};
 
     fn style(args: &[&str]) -> Result<Style, String> {
         let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
@@ -365,6 +367,26 @@ mod tests {
         ] {
             assert!(style(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_merge_queue_is_shown_while_it_works_and_what_it_set_aside() {
+        let busy = Sample::flat(3)
+            .working("t3", 5, None)
+            .done("t1", 10)
+            .done("t2", 10)
+            .conflict("t2", &["a"], &["t1"])
+            .merged(&[("t1", '1')])
+            .work(QueueWork::Verify { commit: oid('1') });
+        let shown = line(&busy.build(), &Style::default()).unwrap();
+        assert!(shown.contains("⇄ verifying 1"), "{shown}");
+        assert!(shown.contains("✗ t2 set aside"), "{shown}");
+        let ended = Sample::flat(1)
+            .done("t1", 10)
+            .red("t1", &[])
+            .finished(Verdict::Failed);
+        let shown = line(&ended.build(), &Style::default()).unwrap();
+        assert_eq!(shown, "✗ 1 of 1 tasks done, 1 set aside");
     }
 
     #[test]

@@ -42,7 +42,6 @@ fn what_is_set_aside_is_told_with_what_can_be_done() {
     script.insert("g2".to_owned(), writes("README.md", "of g2\n"));
     script.insert("other".to_owned(), writes("README.md", "of other\n"));
     script.insert("red".to_owned(), writes("clash", "x\n"));
-    room.script(&json!(script));
     // The two come last, so that it is they who are set aside.
     let mut tasks: Vec<Value> = GOOD
         .iter()
@@ -51,16 +50,12 @@ fn what_is_set_aside_is_told_with_what_can_be_done() {
     for (name, after) in [("red", "g1"), ("other", "g2")] {
         let text = format!("Do what {name} is to do");
         tasks.push(json!({"name": name, "description": text, "dependencies": []}));
-        let wait =
-            format!("for n in $(seq 600); do [ -e \"$ROOM/{after}\" ] && break; sleep 0.05; done");
-        let own = script.get_mut(name).unwrap()["steps"]
-            .as_array_mut()
-            .unwrap();
+        let wait = format!(
+            "for n in $(seq 600); do grep -q '{after}: done' \
+             \"$ROOM\"/repo/.claude/orchestration/*/orchestration.log && break; sleep 0.05; done"
+        );
+        let own = script[name]["steps"].as_array_mut().unwrap();
         own.insert(0, json!({"run": wait}));
-        let other = script.get_mut(after).unwrap()["steps"]
-            .as_array_mut()
-            .unwrap();
-        other.push(json!({"run": format!("touch \"$ROOM/{after}\"")}));
     }
     room.script(&json!(script));
     room.plan_of(&json!({"tasks": tasks}));

@@ -2,7 +2,7 @@ use super::*;
 use crate::core::record::{MergeMode, Verdict};
 use crate::view::page::Page;
 use crate::view::testkit::{Sample, oid, settings};
-use crate::view::{issues, report, report_json, summary};
+use crate::view::{detailed, issues, report, report_json, summary};
 
 fn of_ten() -> Sample {
     (1..=10).fold(Sample::flat(10), |sample, n| {
@@ -281,6 +281,60 @@ fn a_summary_of_a_partial_delivery_at_80_columns() {
 
     orchestra status issues - what was set aside, and what you can do
     "#);
+}
+
+#[test]
+fn details_tell_where_a_result_is() {
+    let text = detailed::render(&partial().build(), &Page::new(80, false));
+    for part in [
+        "    result    delivered in 2222222222\n    settled   CHANGELOG.md (union)\n",
+        "    result    set aside, not delivered\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let text = detailed::render(&busy().build(), &Page::new(80, false));
+    for part in [
+        "    result    proven in 1111111111, not delivered yet\n",
+        "    result    merged in 6666666666, being verified\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn a_conflict_that_is_being_resolved_is_told() {
+    let name = |text: &str| TaskName::parse(text).unwrap();
+    let resolving = of_ten()
+        .merged(&[("t1", '1')])
+        .verified('1', true)
+        .proven('1')
+        .record(Record::ResolverAdded {
+            resolution: Resolution {
+                resolver: name("resolve-t2"),
+                task: name("t2"),
+                onto: oid('1'),
+                theirs: oid('d'),
+                merged: vec![name("t1")],
+                files: vec!["src/lib.rs".into()],
+                with: vec![name("t1")],
+                guidance: None,
+            },
+        });
+    let snapshot = resolving.build();
+    let text = summary::render(&snapshot, &Page::new(80, false));
+    for part in [
+        "merging    1 of 10 proven, resolve-t2 resolves a conflict of t2\n",
+        "t1 - DONE (10s), proven - ",
+        "t2 - DONE (10s), in conflict - ",
+        "    Conflict: resolve-t2 resolves it (src/lib.rs)\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let status = serde_json::to_value(report_json::status_report(&snapshot)).unwrap();
+    assert_eq!(status["merging"]["state"], "resolving");
+    assert_eq!(status["merging"]["proven"], 1);
+    assert_eq!(status["resolutions"][0]["files"][0], "src/lib.rs");
+    assert_eq!(status["tasks"][1]["integration"]["state"], "resolving");
 }
 
 #[test]
