@@ -206,6 +206,13 @@ impl Queue {
         self.resolving.values().filter_map(|r| r.present.as_ref())
     }
 
+    /// The proven commit that was put on a branch for people, and that branch.
+    #[must_use]
+    pub fn presented(&self) -> Option<(&Oid, &BranchName)> {
+        let (commit, branch) = self.presented.as_ref()?;
+        Some((commit, branch))
+    }
+
     /// The last proven commit; the base when nothing is proven, none before anything was
     /// merged.
     #[must_use]

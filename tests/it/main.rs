@@ -24,6 +24,7 @@ mod radar;
 mod refusals;
 mod resolving;
 mod restore;
+mod set_aside;
 mod steering;
 mod supervise;
 mod surroundings;
