@@ -85,6 +85,7 @@ pub(crate) mod tests {
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             may_end_without_commits: false,
+            merging: None,
             issue_number: None,
             issue_title: None,
         }

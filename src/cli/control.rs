@@ -4,13 +4,14 @@ use serde_json::json;
 
 use super::select::{self, Chosen, Purpose, RunChoice};
 use super::{Context, Exit, Failure, conductor};
+use crate::conduct;
 use crate::core::event::Request;
 use crate::core::id::TaskName;
 use crate::core::record::AsideWhy;
 use crate::format::SCHEMA_VERSION;
 use crate::format::instance_request::InstanceRequest;
 use crate::store::instance_inbox;
-use crate::view::snapshot::{Snapshot, Standing, TaskView, Word};
+use crate::view::snapshot::{Snapshot, Standing};
 
 /// Steer a run while it goes on
 #[derive(Debug, clap::Args)]
@@ -81,10 +82,10 @@ enum Action {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
         by: u16,
     },
-    /// Give failed, skipped and cancelled tasks a new chance
+    /// Give failed, skipped, cancelled and set aside tasks a new chance
     #[command(after_help = "Examples:\n  orchestra control retry\n  orchestra control retry docs")]
     Retry(Target),
-    /// Answer an instance that is stuck, or tell it something
+    /// Answer an instance that is stuck, tell it something, or say how a conflict is resolved
     #[command(
         after_help = "Examples:\n  orchestra control answer docs \"Leave the old page\"\n  \
         echo \"Leave the old page\" | orchestra control answer docs -"
@@ -116,13 +117,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         Action::Answer { task, text } => {
             let task = select::task(snapshot, task)?;
             let text = message(text, cx)?;
-            let aside = snapshot.merging.aside.get(&task);
-            if let Some(AsideWhy::Conflict { .. }) = aside {
-                let said = format!("{task}: an instance resolves its conflict as you said");
-                let request = Request::Resolve { task, text };
-                return ask(&chosen, &request, &said, args.json, cx);
-            }
-            return tell(&chosen, &[task], &text, args.json, cx);
+            return match answered(&chosen, &task, text, cx)? {
+                Answered::Instance(text) => tell(&chosen, &[task], &text, args.json, cx),
+                Answered::Queue(request, said) => hand_over(&chosen, &request, &said, args, cx),
+            };
         }
         Action::Broadcast { text } => {
             let text = message(text, cx)?;
@@ -131,21 +129,24 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         }
         _ => {}
     }
-    let (request, said) = request(&args.action, snapshot)?;
-    ask(&chosen, &request, &said, args.json, cx)
+    let (request, said) = match &args.action {
+        Action::Retry(target) => retry(&chosen, target.task.as_deref(), cx)?,
+        action => request(action, snapshot)?,
+    };
+    hand_over(&chosen, &request, &said, args, cx)
 }
 
-/// Hands a request to the conductor, and says what it does.
-fn ask(
+/// Gives a request to the conductor, and says so.
+fn hand_over(
     chosen: &Chosen,
     request: &Request,
     said: &str,
-    json: bool,
+    args: &Args,
     cx: &mut Context<'_>,
 ) -> Result<Exit, Failure> {
     let snapshot = &chosen.snapshot;
     conductor::ask(&chosen.run, request.clone(), cx)?;
-    if json {
+    if args.json {
         cx.print_json(&json!({
             "schemaVersion": SCHEMA_VERSION,
             "orchestrationId": snapshot.id.as_str(),
@@ -155,6 +156,51 @@ fn ask(
         cx.print(&format!("{}: {said}\n", snapshot.id))?;
     }
     Ok(Exit::Success)
+}
+
+/// The request for a new chance, and what it does in words.
+///
+/// # Errors
+/// When there is no such task, or it needs none.
+pub(super) fn retry(
+    chosen: &Chosen,
+    task: Option<&str>,
+    cx: &Context<'_>,
+) -> Result<(Request, String), Failure> {
+    let task = match task {
+        Some(name) => Some(select::task(&chosen.snapshot, name)?),
+        None => None,
+    };
+    let context = conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
+        .map_err(|e| Failure::internal(e.to_string()))?;
+    let state = conduct::read_state(&context)?;
+    let mut missed = state.indexes().filter(|ix| state.can_be_revived(*ix));
+    let (any, whole) = match &task {
+        Some(name) => (missed.any(|ix| state.name(ix) == name), name.as_str()),
+        None => (missed.next().is_some(), "the run"),
+    };
+    let resolution = task.as_ref().and_then(|name| state.find(name));
+    if let Some(resolution) = resolution.and_then(|ix| state.resolvers().get(&ix)) {
+        return Err(Failure::usage(format!(
+            "{whole} is no task: it resolves the conflict of {}",
+            resolution.task
+        ))
+        .next(format!(
+            "orchestra control answer {} \"...\" - says how, and tries the conflict again",
+            resolution.task
+        )));
+    }
+    if !any {
+        return Err(Failure::usage(format!(
+            "there is nothing to try again: {whole} did not fail, and nothing of it was set aside"
+        ))
+        .next("orchestra status shows where everything stands"));
+    }
+    let said = match &task {
+        Some(name) => format!("{name} gets a new chance"),
+        None => "what did not get done gets a new chance".to_owned(),
+    };
+    Ok((Request::Retry { task }, said))
 }
 
 /// The request, and what it does in words.
@@ -174,7 +220,7 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
                 .next(format!("orchestra run --orchestration {}", snapshot.id)),
         );
     }
-    if finished && !matches!(action, Action::Retry(_)) {
+    if finished {
         return Err(over());
     }
     let target = |target: &Target| match &target.task {
@@ -229,44 +275,82 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
             },
             workers(-i32::from(*by)),
         ),
-        Action::Retry(t) => {
-            let task = target(t)?;
-            let mut some = snapshot.tasks.iter();
-            let any = match &task {
-                Some(name) => snapshot.task(name).is_some_and(|t| is_missed(snapshot, t)),
-                None => some.any(|t| is_missed(snapshot, t)),
-            };
-            if !any {
-                return Err(Failure::usage(format!(
-                    "there is nothing to try again: {} did not fail",
-                    whole(&task)
-                ))
-                .next("orchestra status shows where everything stands"));
-            }
-            let said = match &task {
-                Some(name) => format!("{name} gets a new chance"),
-                None => "what did not get done gets a new chance".to_owned(),
-            };
-            (Request::Retry { task }, said)
-        }
-        // These go to the instances themselves.
-        Action::Answer { .. } | Action::Broadcast { .. } => {
+        // These are dealt with before.
+        Action::Answer { .. } | Action::Broadcast { .. } | Action::Retry(_) => {
             return Err(Failure::internal(
-                "a message is no request to the conductor",
+                "this is no simple request to the conductor",
             ));
         }
     })
 }
 
-/// Whether a task can be tried again: it did not get done, or its result was set aside for
-/// what is wrong with it.
-fn is_missed(snapshot: &Snapshot, task: &TaskView) -> bool {
-    let missed = [Word::Failed, Word::Skipped, Word::Cancelled];
-    let of_no_use = matches!(
-        snapshot.merging.aside.get(&task.name),
-        Some(AsideWhy::Red { .. } | AsideWhy::Conflict { .. })
-    );
-    missed.contains(&task.word()) || of_no_use
+/// Whom an answer is for.
+enum Answered {
+    /// An instance: the text as it is.
+    Instance(String),
+    /// The merge queue, which tries the conflict again; and what that means, in words.
+    Queue(Request, String),
+}
+
+/// Finds out whom an answer is for: the instance when one is at work, else the merge queue
+/// when the task's result waits for a word about a conflict.
+fn answered(
+    chosen: &Chosen,
+    task: &TaskName,
+    text: String,
+    cx: &Context<'_>,
+) -> Result<Answered, Failure> {
+    let snapshot = &chosen.snapshot;
+    if snapshot.task(task).is_some_and(|t| t.is_active()) {
+        return Ok(Answered::Instance(text));
+    }
+    // What cannot be read here is told where the conductor meets it.
+    let state = crate::conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
+        .ok()
+        .and_then(|context| crate::conduct::read_state(&context).ok());
+    let Some(state) = state else {
+        return Ok(Answered::Instance(text));
+    };
+    let resolution = state.find(task).and_then(|ix| state.resolvers().get(&ix));
+    let result = resolution.map_or(task, |resolution| &resolution.task);
+    if let Some(at_work) = state.queue().resolutions().find(|r| r.task == *result) {
+        return Err(Failure::usage(format!(
+            "the conflict of {result} is being resolved by {}",
+            at_work.resolver
+        ))
+        .next(format!(
+            "orchestra control answer {} \"...\" - tells that instance",
+            at_work.resolver
+        )));
+    }
+    match state.queue().aside().get(result) {
+        Some(AsideWhy::Conflict { files, .. }) => {
+            if snapshot.settings.as_ref().is_some_and(|s| s.resolvers == 0) {
+                return Err(Failure::usage(format!(
+                    "no instance resolves conflicts in {} (`resolvers` is 0 in its configuration)",
+                    snapshot.id
+                ))
+                .next("merge it by hand, then `orchestra merge automatic`"));
+            }
+            let said = format!(
+                "{result}: its conflict in {} is tried again with what you said",
+                files.join(", ")
+            );
+            let task = result.clone();
+            Ok(Answered::Queue(Request::Resolve { task, text }, said))
+        }
+        Some(AsideWhy::Red { .. }) => Err(Failure::usage(format!(
+            "{result} waits for no answer: it was set aside since the merged tree is red with it"
+        ))
+        .next(format!(
+            "orchestra control retry {result} - its instance mends it"
+        ))),
+        Some(AsideWhy::Because { task: cause }) => Err(Failure::usage(format!(
+            "{result} waits for no answer: it builds on {cause}, which was set aside"
+        ))
+        .next(format!("orchestra control answer {cause} \"...\""))),
+        None => Ok(Answered::Instance(text)),
+    }
 }
 
 fn message(text: &str, cx: &mut Context<'_>) -> Result<String, Failure> {

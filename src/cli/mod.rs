@@ -28,6 +28,7 @@ pub mod plan_input;
 pub mod play;
 pub mod report;
 pub mod restore;
+mod retry;
 pub mod run;
 pub mod schema;
 pub mod select;
@@ -108,6 +109,7 @@ pub enum Command {
     Wait(wait::Args),
     Report(report::Args),
     Control(control::Args),
+    Retry(retry::Args),
     Merge(merge::Args),
     Undo(undo::Args),
     Restore(restore::Args),
@@ -229,6 +231,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Control(args)) => control::run(&args, cx),
         Some(Command::Merge(args)) => merge::run(&args, cx),
         Some(Command::Undo(args)) => undo::run(&args, cx),
+        Some(Command::Retry(args)) => retry::run(&args, cx),
         Some(Command::Restore(args)) => restore::run(&args, cx),
         Some(Command::Cleanup(args)) => cleanup::run(&args, cx),
         Some(Command::Worktree(args)) => worktree::run(&args, cx),

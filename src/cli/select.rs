@@ -177,14 +177,14 @@ pub(super) fn named(runs: &[RunDir], name: &str) -> Result<RunDir, Failure> {
 /// When the run has none; the nearest name and all names are given.
 pub fn task(snapshot: &Snapshot, name: &str) -> Result<TaskName, Failure> {
     let by_issue = name.strip_prefix('#').and_then(|n| n.parse::<u64>().ok());
-    let found = snapshot.tasks.iter().find(|t| {
+    let found = snapshot.rows().find(|t| {
         (by_issue.is_some() && t.issue_number == by_issue)
             || TaskName::parse(name).is_ok_and(|n| n.folded() == t.name.folded())
     });
     if let Some(task) = found {
         return Ok(task.name.clone());
     }
-    let names: Vec<&str> = snapshot.tasks.iter().map(|t| t.name.as_str()).collect();
+    let names: Vec<&str> = snapshot.rows().map(|t| t.name.as_str()).collect();
     let failure = Failure::usage(format!(
         "the orchestration {} has no task `{}`",
         snapshot.id,

@@ -45,7 +45,7 @@ fn make(context: &Context) -> Result<Vec<(TaskIx, Place)>, StartError> {
             place: place.clone(),
         };
         journal.append(&[record], now())?;
-        launch::make_ready(context, ix, &place)?;
+        launch::make_ready(context, context.plan.task(ix), &place)?;
         places.push((ix, place));
     }
     Ok(places)

@@ -18,10 +18,12 @@ use crate::store::atomic::{self, Durability};
 use crate::store::layout::RunDir;
 use crate::store::{claims, lock};
 
+use super::assignment::{self, Assignment, Conflict, Ready};
 use super::attend;
 use super::context::Context;
 use super::prepare::StartError;
 use super::prompt::{self, Briefing, Finished};
+use super::resolution::{self, Dispute, Side};
 use super::worktree::{self, Rights};
 
 /// How long a supervisor may take to say that it holds its lock.
@@ -39,8 +41,10 @@ const NAMED_FILES: usize = 30;
 /// An attempt to be started.
 #[derive(Debug, Clone)]
 pub(super) struct Order {
-    /// The task.
+    /// The task's place in the state.
     pub(super) ix: TaskIx,
+    /// What it is about.
+    pub(super) assignment: Assignment,
     /// Number of the attempt.
     pub(super) attempt: u32,
     /// Its session.
@@ -81,7 +85,7 @@ pub(super) struct Over {
 /// When the worktree cannot be made, or the supervisor cannot be started.
 pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartError> {
     let run = &context.run;
-    let task = &context.plan.task(order.ix).name;
+    let task = order.assignment.name();
     if let Some(over) = over(run, task, order.attempt)? {
         return Ok(Launch::Over(over));
     }
@@ -97,9 +101,9 @@ pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartEr
         return Ok(Launch::Over(lost(context, task)));
     }
     hold_names(context, task, &order.place)?;
-    let settings = make_ready(context, order.ix, &order.place)?;
-    let rights = rights(context, context.plan.task(order.ix));
-    let file = launch_file(context, order, settings, rights);
+    let ready = assignment::make_ready(context, &order.assignment, &order.place)?;
+    let rights = rights(context, &order.assignment.task);
+    let file = launch_file(context, order, ready, rights);
     atomic::write_json(
         &run.launch(task),
         "a launch order",
@@ -115,10 +119,9 @@ pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartEr
 /// As [`worktree::make_ready`].
 pub(super) fn make_ready(
     context: &Context,
-    ix: TaskIx,
+    task: &Task,
     place: &Place,
 ) -> Result<Option<std::path::PathBuf>, StartError> {
-    let task = context.plan.task(ix);
     let (allow, deny) = rights(context, task);
     let rights = Rights {
         allow: &allow,
@@ -302,11 +305,11 @@ fn rights(context: &Context, task: &Task) -> (Vec<String>, Vec<String>) {
 fn launch_file(
     context: &Context,
     order: &Order,
-    settings_file: Option<std::path::PathBuf>,
+    ready: Ready,
     (allowed_tools, disallowed_tools): (Vec<String>, Vec<String>),
 ) -> LaunchFile {
     let settings = &context.settings;
-    let task = context.plan.task(order.ix);
+    let task = &order.assignment.task;
     let finished: Vec<Finished> = order
         .finished
         .iter()
@@ -326,10 +329,21 @@ fn launch_file(
         finished: &finished,
         others: &order.others,
         lesson: order.lesson.as_deref(),
+        resolves: order.assignment.conflict.is_some(),
     };
-    let prompt = match order.start {
-        StartMode::Fresh => prompt::first_message(&briefing),
-        StartMode::Resume => prompt::resume_message(order.lesson.as_deref()),
+    let prompt = match (order.start, &order.assignment.conflict, &ready.merge) {
+        (StartMode::Resume, ..) => prompt::resume_message(order.lesson.as_deref()),
+        (StartMode::Fresh, Some(conflict), Some(begun)) => {
+            let sides = sides(context, conflict, &begun.merging.files);
+            resolution::first_message(&Dispute {
+                resolution: &conflict.resolution,
+                merging: &begun.merging,
+                kinds: &begun.kinds,
+                sides: &sides,
+                lesson: order.lesson.as_deref(),
+            })
+        }
+        (StartMode::Fresh, ..) => prompt::first_message(&briefing),
     };
     let env = [
         ("ORCHESTRA_ORCHESTRATION", context.run.id().to_string()),
@@ -358,7 +372,7 @@ fn launch_file(
         permission_mode: settings.permission_mode.clone(),
         allowed_tools,
         disallowed_tools,
-        settings: settings_file,
+        settings: ready.settings,
         model: task
             .model
             .as_ref()
@@ -375,9 +389,25 @@ fn launch_file(
         gate_rounds: settings.gate_rounds,
         answer_timeout_seconds: settings.answer_timeout_seconds,
         may_end_without_commits: prompt::may_end_without_commits(&task.kind),
+        merging: ready.merge.map(|begun| begun.merging),
         issue_number: task.issue_number,
         issue_title: task.issue_number.and(task.description.clone()),
     }
+}
+
+/// What the tasks that meet in a conflict wanted and did there.
+fn sides<'a>(context: &'a Context, conflict: &'a Conflict, files: &[String]) -> Vec<Side<'a>> {
+    let sides = conflict.sides.iter().filter_map(|done| {
+        let ix = context.plan.ix(&done.name)?;
+        // What git cannot show, the instance may find out itself.
+        let diff = context.repo.diff_of_files(&done.start, &done.head, files);
+        Some(Side {
+            task: context.plan.task(ix),
+            summary: &done.summary,
+            diff: diff.unwrap_or_default(),
+        })
+    });
+    sides.collect()
 }
 
 /// The files that a finished task changed against where it began; empty when git cannot say.

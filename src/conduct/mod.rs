@@ -4,6 +4,7 @@
 //! it decided is in the journal, what it started has a life of its own, and the next one
 //! asks the state machine what is due.
 
+mod assignment;
 mod attend;
 pub mod cleanup;
 mod close;
@@ -17,6 +18,7 @@ pub mod planning;
 mod prepare;
 mod prompt;
 mod radar;
+mod resolution;
 pub mod restore;
 pub mod undo;
 mod work;

@@ -38,6 +38,8 @@ pub(super) struct Briefing<'a> {
     pub(super) others: &'a [TaskName],
     /// How the attempt before ended.
     pub(super) lesson: Option<&'a str>,
+    /// Whether it brings a merge to its end.
+    pub(super) resolves: bool,
 }
 
 /// Longest text that is taken over from a request, a summary or a lesson, in characters.
@@ -63,8 +65,8 @@ pub(super) fn rules(briefing: &Briefing<'_>) -> String {
          - Keep a todo list of your steps and keep it up to date: it is how your progress is \
          seen.\n\
          - Do only your own task. Leave to the other tasks what is theirs.\n\
-         - Commit your work on your branch, in small commits that say why. Before you finish, \
-         `git status` must be clean: everything is committed, or removed, or ignored.\n\
+         - {commit} Before you finish, `git status` must be clean: everything is committed, or \
+         removed, or ignored.\n\
          - You are done when the task is done and checked. Your last message is a summary for \
          whoever builds on your work: what you changed, what they need to know, what is open. \
          No more than 200 words.\n\
@@ -73,6 +75,11 @@ pub(super) fn rules(briefing: &Briefing<'_>) -> String {
          line `- ` for each option that you considered. The answer reaches you here.\n",
         worktree = briefing.worktree.display(),
         branch = briefing.branch,
+        commit = if briefing.resolves {
+            "Commit the merge that is under way on your branch, as one commit with both parents."
+        } else {
+            "Commit your work on your branch, in small commits that say why."
+        },
     );
     if let Some(verify) = briefing.verify {
         let _ = writeln!(
@@ -172,7 +179,8 @@ pub(super) fn resume_message(lesson: Option<&str>) -> String {
     text
 }
 
-fn clip(text: &str) -> String {
+/// A text of bounded length.
+pub(super) fn clip(text: &str) -> String {
     if text.chars().count() <= LONG {
         return text.to_owned();
     }

@@ -21,6 +21,7 @@ use crate::store::instance_inbox;
 use crate::store::lock::Lock;
 use crate::store::run_log;
 
+use super::assignment::Assignment;
 use super::attend::{self, Standing};
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
@@ -81,7 +82,7 @@ impl Workshop {
 
     /// Every task gets its status file at once, so that all of the plan can be seen.
     pub(super) fn register_all(&self, state: &State) {
-        for ix in state.indexes() {
+        for ix in state.every() {
             self.write_status(state.name(ix), |_| {});
         }
     }
@@ -114,8 +115,11 @@ impl Workshop {
             Record::TaskCancelled { task } => set(task, InstanceStatus::Cancelled, None),
             Record::TaskRevived { task } => set(task, InstanceStatus::Registered, None),
             Record::Requeued { task, .. } => set(task, InstanceStatus::Registered, None),
+            Record::ResolverAdded { resolution } => {
+                self.write_status(&resolution.resolver, |_| {});
+            }
             Record::PauseRequested { .. } => {
-                for ix in state.indexes() {
+                for ix in state.every() {
                     let waits = matches!(state.task(ix).state, TaskState::Ready(_));
                     if waits && state.task(ix).attempts > 0 {
                         set(state.name(ix), InstanceStatus::Paused, None);
@@ -173,6 +177,7 @@ impl Workshop {
                 let finished = self.context.finished_in(state, task, &place);
                 self.launch(Order {
                     ix: task,
+                    assignment: Assignment::of(&self.context, state, task),
                     attempt,
                     session,
                     start,
@@ -196,6 +201,7 @@ impl Workshop {
     fn prepare(&self, state: &State, task: TaskIx) {
         let name = state.name(task).clone();
         let dependencies = self.context.finished_before(state, task);
+        let resolved = state.resolvers().get(&task).map(|r| r.onto.clone());
         let planned = self.context.planned_before(state, task);
         let failed = Signal::Event(Event::NotStarted {
             task,
@@ -203,7 +209,11 @@ impl Workshop {
             detail: INNER_ERROR.into(),
         });
         self.spawn("prepare", failed, move |context| {
-            let mut prepared = prepare::prepare(context, &name, &dependencies);
+            let mut prepared = match resolved {
+                // It resolves just what conflicts with this commit.
+                Some(onto) => prepare::claim(context, &name, onto),
+                None => prepare::prepare(context, &name, &dependencies),
+            };
             if matches!(prepared, Err(StartError::DependencyConflict { .. }))
                 && planned.len() < dependencies.len()
             {
@@ -240,7 +250,7 @@ impl Workshop {
         };
         let failed = unwatched(order.clone(), FailureClass::Other, INNER_ERROR.into());
         self.spawn("instance", failed, move |context| {
-            let name = context.plan.task(task).name.clone();
+            let name = order.assignment.name().clone();
             let over = match launch::launch(context, &order) {
                 Ok(Launch::Over(over)) => Ok(over),
                 Ok(Launch::Running) => {
@@ -265,7 +275,7 @@ impl Workshop {
             detail,
         } = unwatched;
         let (task, attempt) = (order.ix, order.attempt);
-        let name = &self.context.plan.task(task).name;
+        let name = order.assignment.name();
         match attend::standing(&self.context.run, name, attempt) {
             Standing::Lives => {
                 self.again.push((Instant::now() + WATCH_AGAIN, order));

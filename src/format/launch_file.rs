@@ -33,6 +33,25 @@ fn default_answer_timeout() -> u64 {
     DEFAULT_ANSWER_TIMEOUT
 }
 
+/// A merge with conflicts that an instance resolves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Merging {
+    /// The commit that is merged into the branch's base.
+    pub theirs: Oid,
+    /// The tree that git makes of it alone, with markers in the files in conflict; the labels
+    /// in them are the ids of the base and of `theirs`.
+    pub tree: Oid,
+    /// The paths in conflict.
+    pub files: Vec<String>,
+    /// Paths that a tool makes from files in conflict: they may change as a whole.
+    #[serde(default)]
+    pub generated: Vec<String>,
+    /// Whether the conflict is about where files are: then files may come and go.
+    #[serde(default)]
+    pub moves: bool,
+}
+
 /// The order for one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,6 +121,9 @@ pub struct LaunchFile {
     /// Whether a task may end without commits (an investigation may).
     #[serde(default)]
     pub may_end_without_commits: bool,
+    /// The merge that the instance is to bring to its end; none for the tasks of a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merging: Option<Merging>,
     /// Number of the issue, for the status file.
     #[serde(default)]
     pub issue_number: Option<u64>,

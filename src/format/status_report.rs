@@ -58,6 +58,10 @@ pub struct StatusReport {
     pub phases: Vec<Vec<String>>,
     /// The tasks, in the order of the plan.
     pub tasks: Vec<TaskReport>,
+    /// The instances that resolve conflicts between results: none of the plan's tasks, in the
+    /// same shape.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolvers: Vec<TaskReport>,
     /// How the last integration ended.
     pub integration: Option<IntegrationResult>,
     /// What is being done with the results; null while nothing is.

@@ -12,6 +12,7 @@
 //! | `repo` | finding the repository and its main checkout, `HEAD` |
 //! | `objects`, `library`, `plumbing` | commits, trees, diffs, refs: the surface and its two backends |
 //! | `merge`, `replay` | merging two commits and picking one in memory, by git itself |
+//! | `merging` | a merge begun in a worktree for somebody else to end |
 //! | `message`, `hooks` | trailers of commit messages; hooks that judge commits |
 //! | `resolve` | contents in conflict, merging single files, git's memory of resolutions |
 //! | `radar` | pictures of worktrees at work, and merging many pairs of them |
@@ -36,6 +37,7 @@ mod include;
 mod library;
 mod lock;
 mod merge;
+mod merging;
 mod message;
 mod objects;
 mod patch;
@@ -62,6 +64,7 @@ pub use error::GitError;
 pub use include::INCLUDE_FILE;
 pub use lock::LockFile;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
+pub use merging::MergeBegun;
 pub use message::{trailer_values, with_trailers};
 pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
 pub use radar::{Look, MergePair, Picture, RadarChange, Scanner};

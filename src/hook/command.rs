@@ -85,7 +85,10 @@ fn meant(command: &str, typed: &str) -> Option<Result<Meant, String>> {
         "merge-results" => match words.as_slice() {
             [] => Ok(Meant::Tell(with("merge", &["manual"]))),
             [mode @ ("automatic" | "manual" | "review")] => Ok(Meant::Tell(with("merge", &[mode]))),
-            _ => Err("Usage: /merge-results automatic|manual|review".to_owned()),
+            [mode @ ("automatic" | "manual" | "review"), "--dry-run"] => {
+                Ok(Meant::Run(with("merge", &[mode, "--dry-run"])))
+            }
+            _ => Err("Usage: /merge-results automatic|manual|review [--dry-run]".to_owned()),
         },
         "cleanup-orchestra" => match words.as_slice() {
             [] => Ok(Meant::Run(with("cleanup", &["all", "--dry-run"]))),
@@ -267,6 +270,11 @@ mod tests {
             ("orchestra-status", "$(x)", "Usage:"),
             ("merge-results", "", "tell:merge|manual"),
             ("merge-results", "automatic", "tell:merge|automatic"),
+            (
+                "merge-results",
+                "review --dry-run",
+                "merge|review|--dry-run",
+            ),
             ("merge-results", "automatic --verify true", "Usage:"),
             ("cleanup-orchestra", "", "cleanup|all|--dry-run"),
             ("cleanup-orchestra", "success", "cleanup|success"),

@@ -28,6 +28,9 @@ use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 use crate::core::record::{DeliveryStyle, QueueConflict, QueueLink, QueueResult, SettledFile};
 use crate::git::{BackupKind, DeliverError, Delivered, Expected, GitError, Repo, WorktreeSpec};
 
+/// In the place of a task's name in the backups of merged results.
+const INTEGRATION: &str = "integration";
+
 /// A finished task as it enters integration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergeTask {
@@ -92,12 +95,6 @@ pub fn integration_branch(id: &OrchestrationId) -> Option<BranchName> {
 #[must_use]
 pub fn scratch_worktree(worktree_dir: &Path, id: &OrchestrationId) -> PathBuf {
     worktree_dir.join(format!("_verify-{id}"))
-}
-
-/// The ref that keeps the chain of a run's merged results from being collected as garbage.
-#[must_use]
-pub fn queue_ref(id: &OrchestrationId) -> String {
-    format!("refs/orchestra/queue/{id}")
 }
 
 impl Bench<'_> {
@@ -198,7 +195,10 @@ impl Bench<'_> {
             return Ok(QueueResult::Stopped);
         }
         if !trial {
-            self.keep_chain(&tip)?;
+            // Nothing else points at the merged commits yet.
+            if tip != base {
+                self.backup(&tip)?;
+            }
             for conflict in &conflicts {
                 (self.tell)(&format!(
                     "{} does not merge: {}",
@@ -214,8 +214,11 @@ impl Bench<'_> {
         })
     }
 
-    /// Settles what needs no thought.
-    fn settle(
+    /// Settles what needs no thought of the conflicts of putting a task on top of `tip`.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn settle(
         &self,
         tip: &Oid,
         task: &MergeTask,
@@ -264,13 +267,6 @@ impl Bench<'_> {
             }
         }
         Ok(found)
-    }
-
-    fn keep_chain(&self, tip: &Oid) -> Result<(), GitError> {
-        let name = queue_ref(&self.id);
-        let before = self.repo.ref_target(&name)?;
-        let expected = before.as_ref().map_or(Expected::Absent, Expected::At);
-        self.repo.update_ref(&name, tip, expected)
     }
 
     /// Runs the verify command on exactly this commit.
@@ -425,7 +421,7 @@ impl Bench<'_> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The branch and the ref only kept the commit safe, which the base branch does now.
+    /// The branch and the backups only kept the commit safe, which the base branch does now.
     fn drop_branch(&self, delivered: &Oid) -> Result<(), GitError> {
         if let Some(branch) = integration_branch(&self.id)
             && self.repo.branch_tip(&branch)?.as_ref() == Some(delivered)
@@ -433,12 +429,15 @@ impl Bench<'_> {
         {
             let _ = self.repo.delete_ref(&branch.full_ref(), delivered);
         }
-        let chain = queue_ref(&self.id);
-        if let Some(tip) = self.repo.ref_target(&chain)?
-            && self.repo.is_ancestor(&tip, delivered)?
-        {
-            let _ = self.repo.delete_ref(&chain, &tip);
+        let mut held = Vec::new();
+        for backup in self.repo.all_backups()? {
+            let own = backup.run == self.id && backup.task.as_str() == INTEGRATION;
+            if own && self.repo.is_ancestor(&backup.oid, delivered)? {
+                held.push(backup);
+            }
         }
+        // What could not be deleted expires.
+        let _ = self.repo.delete_backups(&held);
         Ok(())
     }
 
@@ -468,7 +467,7 @@ impl Bench<'_> {
     }
 
     fn backup(&self, commit: &Oid) -> Result<(), GitError> {
-        if let Ok(name) = TaskName::parse("integration") {
+        if let Ok(name) = TaskName::parse(INTEGRATION) {
             self.repo
                 .backup(&self.id, &name, BackupKind::Merge, commit)?;
         }

@@ -5,10 +5,15 @@
 
 use std::fmt::Write as _;
 
+use super::merging::LineAt;
 use crate::core::id::{BranchName, Oid};
+use crate::format::launch_file::Merging;
 
 /// Most paths that are named in a message.
 const NAMED_PATHS: usize = 20;
+
+/// Most characters of a line that are shown.
+const NAMED_CHARACTERS: usize = 100;
 
 /// What git says about the worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,21 @@ pub(crate) struct GitEvidence {
     pub(crate) uncommitted: Vec<String>,
     /// A merge, rebase, … that was begun and not ended.
     pub(crate) operation: Option<String>,
+    /// What became of the merge, when one was to be brought to its end.
+    pub(crate) merge: Option<MergeEvidence>,
+}
+
+/// What git says of a merge that was to be brought to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct MergeEvidence {
+    /// Whether `head` contains the commit that was to be merged.
+    pub(crate) contains_theirs: bool,
+    /// Markers that are left, by path.
+    pub(crate) markers: Vec<(String, Vec<LineAt>)>,
+    /// Paths that differ from what git merged and were not in conflict.
+    pub(crate) elsewhere: Vec<String>,
+    /// Lines outside of the places in conflict that are not as git merged them, by path.
+    pub(crate) strayed: Vec<(String, LineAt)>,
 }
 
 /// What is asked of the task.
@@ -38,17 +58,37 @@ pub(crate) struct Rules {
     pub(crate) may_end_without_commits: bool,
     /// The verify command, for the message.
     pub(crate) verify: Option<String>,
+    /// The merge that is to be brought to its end.
+    pub(crate) merging: Option<Merging>,
 }
 
 /// One thing that is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lack {
-    OffBranch { on: Option<BranchName> },
+    OffBranch {
+        on: Option<BranchName>,
+    },
     BaseLost,
     Operation(String),
     NoCommits,
     Uncommitted(Vec<String>),
-    Verify { ending: String, tail: String },
+    Verify {
+        ending: String,
+        tail: String,
+    },
+    /// The merge is under way still.
+    MergeOpen,
+    /// What was to be merged is not contained.
+    NotMerged,
+    Markers {
+        path: String,
+        lines: Vec<LineAt>,
+    },
+    Elsewhere(Vec<String>),
+    Strayed {
+        path: String,
+        line: LineAt,
+    },
 }
 
 /// What git alone shows to be missing. When it is nothing, the verify command is worth
@@ -62,11 +102,21 @@ pub(crate) fn lacks_in_git(rules: &Rules, git: &GitEvidence) -> Vec<Lack> {
     } else if !git.contains_base {
         lacks.push(Lack::BaseLost);
     }
+    let on_branch = !matches!(lacks.first(), Some(Lack::OffBranch { .. }));
+    if let (Some(_), Some(merge)) = (&rules.merging, &git.merge) {
+        let open = git.operation.as_deref() == Some("merge");
+        if open {
+            // All else follows from it.
+            lacks.push(Lack::MergeOpen);
+            return lacks;
+        }
+        lacks.extend(lacks_in_merge(merge, on_branch && git.contains_base));
+    }
     if let Some(operation) = &git.operation {
         lacks.push(Lack::Operation(operation.clone()));
     }
-    let on_branch = !matches!(lacks.first(), Some(Lack::OffBranch { .. }));
-    if on_branch && git.contains_base && git.commits == 0 && !rules.may_end_without_commits {
+    let may_end = rules.may_end_without_commits || rules.merging.is_some();
+    if on_branch && git.contains_base && git.commits == 0 && !may_end {
         lacks.push(Lack::NoCommits);
     }
     if !git.uncommitted.is_empty() {
@@ -75,9 +125,35 @@ pub(crate) fn lacks_in_git(rules: &Rules, git: &GitEvidence) -> Vec<Lack> {
     lacks
 }
 
+/// What is missing of a merge that is not under way any more.
+fn lacks_in_merge(merge: &MergeEvidence, on_branch: bool) -> Vec<Lack> {
+    if !merge.contains_theirs {
+        return on_branch.then_some(Lack::NotMerged).into_iter().collect();
+    }
+    let markers = merge.markers.iter().map(|(path, lines)| Lack::Markers {
+        path: path.clone(),
+        lines: lines.clone(),
+    });
+    let mut lacks: Vec<Lack> = markers.collect();
+    if !merge.elsewhere.is_empty() {
+        lacks.push(Lack::Elsewhere(merge.elsewhere.clone()));
+    }
+    // Markers that are left are outside of nothing.
+    let open = |path: &String| merge.markers.iter().any(|(marked, _)| marked == path);
+    let strayed = merge.strayed.iter().filter(|(path, _)| !open(path));
+    lacks.extend(strayed.map(|(path, line)| Lack::Strayed {
+        path: path.clone(),
+        line: line.clone(),
+    }));
+    lacks
+}
+
 /// What the instance is told: exactly what is missing, and what to do about each.
 pub(crate) fn message(rules: &Rules, lacks: &[Lack]) -> String {
     let branch = &rules.branch;
+    let merging = rules.merging.as_ref();
+    let theirs = merging.map_or("", |merging| merging.theirs.as_str());
+    let tree = merging.map_or("", |merging| merging.tree.as_str());
     let mut text =
         String::from("Your work was checked, and it is not done yet. What is missing:\n");
     for lack in lacks {
@@ -122,6 +198,41 @@ pub(crate) fn message(rules: &Rules, lacks: &[Lack]) -> String {
                  ```\n{tail}\n```\n\n  Repair the cause and commit.",
                 rules.verify.as_deref().unwrap_or_default()
             ),
+            Lack::MergeOpen => write!(
+                text,
+                "The merge is still under way. Resolve what `git status` shows as unmerged, \
+                 `git add` it, then `git commit --no-edit`. If you cannot, say why in one line \
+                 that begins with `STUCK:`."
+            ),
+            Lack::NotMerged => write!(
+                text,
+                "{branch} does not contain the commit {theirs} that was to be merged. Begin the \
+                 merge again with `git merge --no-commit --no-ff {theirs}`, resolve the \
+                 conflict, `git add`, then `git commit --no-edit`."
+            ),
+            Lack::Markers { path, lines } => write!(
+                text,
+                "Conflict markers are left in {path}: {}. Decide each of these places, remove \
+                 the markers and commit.",
+                numbered(lines)
+            ),
+            Lack::Elsewhere(paths) => write!(
+                text,
+                "These files were not in conflict, and they differ from what git merged: {}. \
+                 Bring them back (`git checkout {tree} -- FILE`; remove one that is new) and \
+                 commit. If the resolution needs more than the places in conflict, say so in one \
+                 line that begins with `STUCK:`.",
+                named(paths)
+            ),
+            Lack::Strayed { path, line } => write!(
+                text,
+                "{path} was changed outside of the places in conflict: the line `{}` (line {} of \
+                 `git show {tree}:{path}`, which is the file as git merged it) is not there \
+                 unchanged, or something was added before or after it. Bring all that is not \
+                 between markers there back as it was and commit.",
+                clip(&line.text),
+                line.number
+            ),
         };
     }
     text.push_str("\n\nGo on until all of it is there, then end your turn.");
@@ -143,6 +254,18 @@ pub(crate) fn detail(lacks: &[Lack]) -> String {
                 let last = tail.lines().last().unwrap_or_default();
                 format!("the verify command is not green ({ending}): {last}")
             }
+            Lack::MergeOpen => "the merge is still under way".into(),
+            Lack::NotMerged => "the result that was to be merged is not contained".into(),
+            Lack::Markers { path, lines } => {
+                format!("conflict markers are left in {path}: {}", numbered(lines))
+            }
+            Lack::Elsewhere(paths) => {
+                format!("changed without having been in conflict: {}", named(paths))
+            }
+            Lack::Strayed { path, line } => format!(
+                "{path} was changed outside of the conflict, at `{}`",
+                clip(&line.text)
+            ),
         })
         .collect();
     parts.join("; ")
@@ -163,9 +286,34 @@ pub(crate) fn brief(lacks: &[Lack]) -> String {
                 count => format!("{count} files not committed"),
             },
             Lack::Verify { ending, .. } => format!("the verify command is not green ({ending})"),
+            Lack::MergeOpen => "the merge is still under way".into(),
+            Lack::NotMerged => "not merged".into(),
+            Lack::Markers { path, .. } => format!("conflict markers in {path}"),
+            Lack::Elsewhere(paths) => match paths.len() {
+                1 => "1 file changed that was not in conflict".into(),
+                count => format!("{count} files changed that were not in conflict"),
+            },
+            Lack::Strayed { path, .. } => format!("{path} changed outside of the conflict"),
         })
         .collect();
     parts.join(", ")
+}
+
+fn numbered(lines: &[LineAt]) -> String {
+    let parts: Vec<String> = lines
+        .iter()
+        .map(|line| format!("line {} `{}`", line.number, clip(&line.text)))
+        .collect();
+    parts.join(", ")
+}
+
+/// A line, as far as it is worth showing.
+fn clip(line: &str) -> String {
+    let mut text: String = line.chars().take(NAMED_CHARACTERS).collect();
+    if text.len() < line.len() {
+        text.push('…');
+    }
+    text
 }
 
 fn named(paths: &[String]) -> String {
@@ -199,6 +347,7 @@ mod tests {
             base: oid('b'),
             may_end_without_commits: false,
             verify: Some("make test".into()),
+            merging: None,
         }
     }
 
@@ -210,6 +359,97 @@ mod tests {
             commits: 2,
             uncommitted: Vec::new(),
             operation: None,
+            merge: None,
+        }
+    }
+
+    /// Of a resolver that did all that it was to do.
+    fn merged() -> (Rules, GitEvidence) {
+        let mut rules = rules();
+        rules.merging = Some(Merging {
+            theirs: oid('d'),
+            tree: oid('e'),
+            files: vec!["f".into()],
+            generated: Vec::new(),
+            moves: false,
+        });
+        let mut git = good();
+        git.merge = Some(MergeEvidence {
+            contains_theirs: true,
+            ..MergeEvidence::default()
+        });
+        (rules, git)
+    }
+
+    #[test]
+    fn a_merge_is_done_when_it_is_whole_and_touched_nothing_else() {
+        let (rules, git) = merged();
+        assert_eq!(lacks_in_git(&rules, &git), []);
+        let line = |text: &str| LineAt {
+            number: 3,
+            text: text.into(),
+        };
+        type Change = Box<dyn Fn(&mut GitEvidence, &mut MergeEvidence)>;
+        let cases: Vec<(Change, Lack, &str, &str)> = vec![
+            (
+                Box::new(|g, m| {
+                    g.operation = Some("merge".into());
+                    g.uncommitted = vec!["f".into()];
+                    g.commits = 0;
+                    m.contains_theirs = false;
+                }),
+                Lack::MergeOpen,
+                "git commit --no-edit",
+                "the merge is still under way",
+            ),
+            (
+                Box::new(|g, m| {
+                    g.commits = 0;
+                    m.contains_theirs = false;
+                }),
+                Lack::NotMerged,
+                "git merge --no-commit --no-ff dddd",
+                "not merged",
+            ),
+            (
+                Box::new(move |_, m| {
+                    m.markers = vec![("f".into(), vec![line("<<<<<<< HEAD")])];
+                    m.strayed = vec![("f".into(), line("x"))];
+                }),
+                Lack::Markers {
+                    path: "f".into(),
+                    lines: vec![line("<<<<<<< HEAD")],
+                },
+                "in f: line 3 `<<<<<<< HEAD`",
+                "conflict markers in f",
+            ),
+            (
+                Box::new(|_, m| m.elsewhere = vec!["g".into()]),
+                Lack::Elsewhere(vec!["g".into()]),
+                "git checkout eeee",
+                "1 file changed that was not in conflict",
+            ),
+            (
+                Box::new(move |_, m| m.strayed = vec![("f".into(), line("x"))]),
+                Lack::Strayed {
+                    path: "f".into(),
+                    line: line("x"),
+                },
+                "eeee:f`",
+                "f changed outside of the conflict",
+            ),
+        ];
+        for (change, lack, words, few) in cases {
+            let (rules, mut git) = merged();
+            let mut merge = git.merge.clone().unwrap();
+            change(&mut git, &mut merge);
+            git.merge = Some(merge);
+            let lacks = lacks_in_git(&rules, &git);
+            assert_eq!(lacks, [lack]);
+            let told = message(&rules, &lacks);
+            assert!(told.contains(words), "{words}\n{told}");
+            assert!(!detail(&lacks).is_empty());
+            assert_eq!(brief(&lacks), few);
         }
     }
 

@@ -22,6 +22,7 @@ mod evidence;
 mod gate;
 mod life;
 mod liveness;
+mod merging;
 mod ports;
 mod progress;
 mod report;

@@ -20,7 +20,7 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
         text.push_str(&line);
         text.push('\n');
     }
-    for task in &snapshot.tasks {
+    for task in snapshot.rows() {
         text.push('\n');
         text.push_str(&lines::task_line(snapshot, task, page));
         text.push('\n');

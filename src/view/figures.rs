@@ -33,7 +33,11 @@ pub fn overall(snapshot: &Snapshot) -> Option<Overall> {
         .iter()
         .map(|t| usize::from(t.percent().unwrap_or(0)))
         .sum();
-    let unmeasured = snapshot.active().filter(|t| t.percent().is_none()).count();
+    let unmeasured = snapshot
+        .tasks
+        .iter()
+        .filter(|t| t.is_active() && t.percent().is_none())
+        .count();
     Some(Overall {
         percent: u8::try_from(sum / total).unwrap_or(100),
         done: snapshot.done(),
@@ -246,11 +250,17 @@ pub struct Totals {
     pub worked: Millis,
 }
 
-/// Sums over the tasks that were begun. None of them: nothing is known.
+/// Sums over the tasks that were begun; money, tokens and time with those of the instances
+/// that resolved conflicts between them. None of them: nothing is known.
 #[must_use]
 pub fn totals(snapshot: &Snapshot) -> Totals {
     let begun: Vec<_> = snapshot.tasks.iter().filter(|t| t.attempts > 0).collect();
     let statuses: Vec<_> = begun.iter().map(|t| t.status.as_ref()).collect();
+    let paid: Vec<_> = snapshot
+        .rows()
+        .filter(|t| t.attempts > 0)
+        .map(|t| t.status.as_ref())
+        .collect();
     fn sum<T: Copy>(parts: impl Iterator<Item = Option<T>>, add: impl Fn(T, T) -> T) -> Option<T> {
         let all: Option<Vec<T>> = parts.collect();
         all?.into_iter().reduce(add)
@@ -262,11 +272,10 @@ pub fn totals(snapshot: &Snapshot) -> Totals {
         files: of(|s| s.files_changed.map(u64::from)),
         added: of(|s| s.lines_added),
         removed: of(|s| s.lines_removed),
-        cost_usd: sum(
-            statuses.iter().map(|s| s.and_then(|s| s.cost_usd)),
-            |a, b| a + b,
-        ),
-        tokens: sum(statuses.iter().map(|s| s.and_then(|s| s.tokens)), |a, b| {
+        cost_usd: sum(paid.iter().map(|s| s.and_then(|s| s.cost_usd)), |a, b| {
+            a + b
+        }),
+        tokens: sum(paid.iter().map(|s| s.and_then(|s| s.tokens)), |a, b| {
             Tokens {
                 input: a.input + b.input,
                 output: a.output + b.output,
@@ -274,7 +283,7 @@ pub fn totals(snapshot: &Snapshot) -> Totals {
                 cache_read: a.cache_read + b.cache_read,
             }
         }),
-        worked: Millis(snapshot.tasks.iter().map(|t| t.worked.0).sum()),
+        worked: Millis(snapshot.rows().map(|t| t.worked.0).sum()),
     }
 }
 
@@ -282,7 +291,7 @@ pub fn totals(snapshot: &Snapshot) -> Totals {
 #[must_use]
 pub fn worktrees(snapshot: &Snapshot) -> usize {
     let there = |t: &&TaskView| t.worktree_exists;
-    snapshot.tasks.iter().filter(there).count()
+    snapshot.rows().filter(there).count()
 }
 
 /// The phase in work, from 1, of how many; `None` when all tasks may run at the same time

@@ -37,7 +37,8 @@ pub struct Issue {
 pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
     let mut found = Vec::new();
     let at = |word: Word| snapshot.tasks.iter().filter(move |t| t.word() == word);
-    found.extend(at(Word::Stuck).map(|t| stuck(snapshot, t)));
+    let of_all = |word: Word| snapshot.rows().filter(move |t| t.word() == word);
+    found.extend(of_all(Word::Stuck).map(|t| stuck(snapshot, t)));
     if let Some(end) = &snapshot.integration {
         found.extend(of_integration(snapshot, end));
     } else if snapshot.is_live() {
@@ -46,7 +47,7 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
     found.extend(merging::set_aside(snapshot).map(|(t, why)| aside::issue(snapshot, t, why)));
     found.extend(snapshot.conflicts.iter().map(|c| predicted(snapshot, c)));
     found.extend(at(Word::Failed).map(|t| failed(snapshot, t)));
-    found.extend(at(Word::Lost).map(|t| Issue {
+    found.extend(of_all(Word::Lost).map(|t| Issue {
         kind: "lost",
         task: Some(t.name.to_string()),
         what: "its supervisor ended without a word".to_owned(),

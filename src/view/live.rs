@@ -71,11 +71,7 @@ fn completion(snapshot: &Snapshot) -> String {
 }
 
 fn name_width(snapshot: &Snapshot, page: &Page) -> usize {
-    let longest = snapshot
-        .tasks
-        .iter()
-        .map(|t| columns(t.name.as_str()))
-        .max();
+    let longest = snapshot.rows().map(|t| columns(t.name.as_str())).max();
     longest.unwrap_or(0).clamp(4, (page.width / 3).max(4))
 }
 
@@ -111,7 +107,7 @@ pub fn region(snapshot: &Snapshot, page: &Page, rows: usize) -> Vec<String> {
         fit(&head, room)
     )];
 
-    let mut order: Vec<&TaskView> = snapshot.tasks.iter().collect();
+    let mut order: Vec<&TaskView> = snapshot.rows().collect();
     let places = rows.saturating_sub(3).max(1);
     if order.len() > places {
         order.sort_by_key(|t| urgency(t.word()));

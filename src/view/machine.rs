@@ -33,7 +33,7 @@ impl Machine {
         let memory = procfs::Meminfo::current().ok();
         let deadline = Instant::now() + patience;
         let mut worktrees = BTreeMap::new();
-        for task in &snapshot.tasks {
+        for task in snapshot.rows() {
             if let Some(place) = task.place.as_ref().filter(|_| task.worktree_exists)
                 && let Some(size) = folder_size(&place.worktree, deadline)
             {

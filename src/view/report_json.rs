@@ -119,6 +119,11 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
             .iter()
             .map(|t| task_report(snapshot, t))
             .collect(),
+        resolvers: snapshot
+            .resolvers
+            .iter()
+            .map(|t| task_report(snapshot, t))
+            .collect(),
         integration: integration_result(snapshot),
         merging: merging_report(snapshot),
         resolutions: snapshot

@@ -50,7 +50,7 @@ pub fn render(snapshot: &Snapshot, machine: &Machine, page: &Page) -> String {
     text.push('\n');
     let mut memory_sum: Option<u64> = None;
     let mut disk_sum: Option<u64> = None;
-    for task in &snapshot.tasks {
+    for task in snapshot.rows() {
         let status = task.status.as_ref().filter(|_| task.attempts > 0);
         let resources = task
             .instance()

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::core::attempt::{AttemptEnd, SessionId};
 use crate::core::id::{OrchestrationId, TaskName};
 use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
-use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Verdict};
+use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
 use crate::core::time::{Millis, Timestamp};
 use crate::format::plan_file;
@@ -166,6 +166,47 @@ impl Word {
 }
 
 impl TaskView {
+    /// One to which nothing happened yet.
+    fn waiting(name: TaskName, role: &str) -> Self {
+        Self {
+            name,
+            description: None,
+            role: role.to_owned(),
+            priority: Priority::default(),
+            issue_number: None,
+            estimated_minutes: None,
+            max_attempts: 1,
+            needs: Vec::new(),
+            after: Vec::new(),
+            state: TaskState::Waiting,
+            held: false,
+            attempts: 0,
+            failures: 0,
+            session: None,
+            place: None,
+            worktree_exists: false,
+            started_at: None,
+            attempt_started_at: None,
+            ended_at: None,
+            worked: Millis(0),
+            supervisor_alive: false,
+            status: None,
+        }
+    }
+
+    /// An instance that resolves a conflict.
+    fn resolver(resolution: &Resolution) -> Self {
+        let with: Vec<&str> = resolution.with.iter().map(TaskName::as_str).collect();
+        let mut what = format!("Resolving the conflict of {}", resolution.task);
+        if !with.is_empty() {
+            what.push_str(&format!(" with {}", with.join(", ")));
+        }
+        Self {
+            description: Some(what),
+            ..Self::waiting(resolution.resolver.clone(), "result-integrator")
+        }
+    }
+
     /// Where it stands, in a word.
     #[must_use]
     pub fn word(&self) -> Word {
@@ -288,6 +329,9 @@ pub struct Snapshot {
     pub emergency: Option<EmergencyView>,
     /// The tasks, in the order of the plan.
     pub tasks: Vec<TaskView>,
+    /// The instances that resolve, or resolved, conflicts between results, in the order in
+    /// which they were asked for. They are no tasks of the plan: nothing counts them as such.
+    pub resolvers: Vec<TaskView>,
     /// Positions of the tasks by phase.
     pub phases: Vec<Vec<usize>>,
     /// Where the run stands.
@@ -356,6 +400,7 @@ impl Snapshot {
             request,
             emergency: None,
             tasks: Vec::new(),
+            resolvers: Vec::new(),
             phases: Vec::new(),
             standing: Standing::Unknown,
             workers: None,
@@ -374,7 +419,7 @@ impl Snapshot {
         if let Some(plan) = &plan {
             snapshot.take_plan(plan);
             snapshot.take_journal(&lines, plan);
-            for task in &mut snapshot.tasks {
+            for task in snapshot.tasks.iter_mut().chain(&mut snapshot.resolvers) {
                 task.status = atomic::peek_json(&run.status(&task.name));
                 task.supervisor_alive = lock::is_held(&run.lock(&task.name));
                 task.worktree_exists = task.place.as_ref().is_some_and(|p| p.worktree.is_dir());
@@ -417,28 +462,14 @@ impl Snapshot {
             .iter()
             .zip(&facts)
             .map(|(task, facts)| TaskView {
-                name: task.name.clone(),
                 description: task.description.clone(),
-                role: task.role().to_owned(),
                 priority: task.priority,
                 issue_number: task.issue_number,
                 estimated_minutes: task.estimated_minutes,
                 max_attempts: facts.max_attempts,
                 needs: positions(&facts.needs),
                 after: positions(&facts.after),
-                state: TaskState::Waiting,
-                held: false,
-                attempts: 0,
-                failures: 0,
-                session: None,
-                place: None,
-                worktree_exists: false,
-                started_at: None,
-                attempt_started_at: None,
-                ended_at: None,
-                worked: Millis(0),
-                supervisor_alive: false,
-                status: None,
+                ..TaskView::waiting(task.name.clone(), task.role())
             })
             .collect();
         self.phases = plan.phases().iter().map(|p| positions(p)).collect();
@@ -474,7 +505,12 @@ impl Snapshot {
 
     /// Fills in a state; times come from [`Snapshot::take_times`].
     pub(crate) fn take_state(&mut self, state: &State) {
-        for (task, ix) in self.tasks.iter_mut().zip(state.indexes()) {
+        let resolvers = self.resolvers.iter_mut().zip(state.resolvers().keys());
+        for (task, ix) in resolvers {
+            task.max_attempts = state.facts(*ix).max_attempts;
+        }
+        let rows = self.tasks.iter_mut().chain(&mut self.resolvers);
+        for (task, ix) in rows.zip(state.every()) {
             let entry = state.task(ix);
             task.state = entry.state.clone();
             task.held = entry.held;
@@ -517,6 +553,11 @@ impl Snapshot {
         let now = self.taken_at;
         for Line { at, entry, .. } in lines {
             match entry {
+                Record::ResolverAdded { resolution } => {
+                    if self.task_mut(&resolution.resolver).is_none() {
+                        self.resolvers.push(TaskView::resolver(resolution));
+                    }
+                }
                 Record::AttemptStarted { task, .. } => {
                     if let Some(task) = self.task_mut(task) {
                         task.started_at.get_or_insert(*at);
@@ -545,7 +586,7 @@ impl Snapshot {
                 _ => {}
             }
         }
-        for task in &mut self.tasks {
+        for task in self.tasks.iter_mut().chain(&mut self.resolvers) {
             if let Some(start) = task.attempt_started_at {
                 task.worked.0 += now.since(start).0;
             }
@@ -553,13 +594,19 @@ impl Snapshot {
     }
 
     fn task_mut(&mut self, name: &TaskName) -> Option<&mut TaskView> {
-        self.tasks.iter_mut().find(|t| t.name == *name)
+        let mut rows = self.tasks.iter_mut().chain(&mut self.resolvers);
+        rows.find(|t| t.name == *name)
     }
 
-    /// The task of that name; case is ignored.
+    /// All that is worked on: the tasks of the plan, then the resolvers.
+    pub fn rows(&self) -> impl Iterator<Item = &TaskView> {
+        self.tasks.iter().chain(&self.resolvers)
+    }
+
+    /// The task or resolver of that name; case is ignored.
     #[must_use]
     pub fn task(&self, name: &TaskName) -> Option<&TaskView> {
-        self.tasks.iter().find(|t| t.name.folded() == name.folded())
+        self.rows().find(|t| t.name.folded() == name.folded())
     }
 
     /// Whether something is still to happen: it was begun and is not closed.
@@ -593,9 +640,9 @@ impl Snapshot {
         self.tasks.iter().filter(is_done).count()
     }
 
-    /// The tasks with an attempt in work.
+    /// The tasks and resolvers with an attempt in work.
     pub fn active(&self) -> impl Iterator<Item = &TaskView> {
-        self.tasks.iter().filter(|t| t.is_active())
+        self.rows().filter(|t| t.is_active())
     }
 
     /// How many tasks of the plan stand at one of these words.

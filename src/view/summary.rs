@@ -191,7 +191,7 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
     if !snapshot.tasks.is_empty() {
         text.push('\n');
     }
-    for task in &snapshot.tasks {
+    for task in snapshot.rows() {
         text.push_str(&lines::task_line(snapshot, task, page));
         text.push('\n');
         for line in lines::below(snapshot, task, page) {
@@ -214,7 +214,7 @@ fn hints(snapshot: &Snapshot, page: &Page) -> String {
         text.push_str(&format!("{} {problem}\n", page.paint(Tone::Warn, "[!]")));
     }
     let mut hints = Vec::new();
-    if snapshot.count(&[Word::Stuck]) > 0 {
+    if snapshot.rows().any(|t| t.word() == Word::Stuck) {
         hints.push("orchestra status issues - what is asked, and how to answer");
     }
     if !snapshot.conflicts.is_empty() {

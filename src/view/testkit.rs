@@ -482,6 +482,7 @@ impl Sample {
             request: Some(self.request),
             emergency: self.emergency,
             tasks: self.tasks,
+            resolvers: Vec::new(),
             phases: self.phases,
             standing: Standing::Running,
             workers: None,

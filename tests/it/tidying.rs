@@ -72,7 +72,8 @@ fn work_that_is_nowhere_else_is_kept_when_its_worktree_goes() {
     assert_eq!(said["dryRun"], true);
     assert_eq!(items(&said).len(), 2, "{said}");
     assert!(worktree.join("deep/untracked").exists());
-    assert_eq!(room.backups(), Vec::<String>::new());
+    let of_the_task = |name: &String| name.contains("/fails/");
+    assert!(!room.backups().iter().any(of_the_task));
 
     // What is done and not delivered is not tidied up as a success.
     let said = room

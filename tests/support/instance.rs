@@ -105,6 +105,7 @@ impl Room {
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             may_end_without_commits: false,
+            merging: None,
             issue_number: Some(12),
             issue_title: Some("Title".into()),
         };

@@ -1,6 +1,6 @@
 //! Going through the results one at a time, with a person who answers.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 
 use crate::cli::{Context, Exit, Failure};
 use crate::core::id::TaskName;
@@ -18,9 +18,18 @@ pub(super) fn can_ask(cx: &Context<'_>) -> bool {
 /// One answer; none at the end of the input.
 fn answer(question: &str, cx: &mut Context<'_>) -> Result<Option<String>, Failure> {
     cx.print(question)?;
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line)?;
-    Ok((read > 0).then(|| line.trim().to_lowercase()))
+    let mut line = Vec::new();
+    let mut byte = [0; 1];
+    loop {
+        if cx.stdin.read(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        match byte {
+            [b'\n'] => break,
+            [other] => line.push(other),
+        }
+    }
+    Ok(Some(String::from_utf8_lossy(&line).trim().to_owned()))
 }
 
 /// Takes, skips, resolves or shows each result that is not delivered yet, in merge order.
@@ -38,7 +47,9 @@ pub(super) fn walk(
         let next = rows
             .iter()
             .find(|row| !row.delivered && !skipped.contains(&row.name));
-        let Some(row) = next.cloned() else { break };
+        let Some(mut row) = next.cloned() else { break };
+        // It is taken alone, or with what it builds on.
+        row.conflicts_in_order.clear();
         cx.print(&row.text())?;
         match ask_about(&row, merging, &state, cx)? {
             Choice::Take => {

@@ -86,18 +86,22 @@ pub fn cleanup(
         dry_run,
     };
     let mut wanted_tasks = Vec::new();
-    for ix in state.indexes() {
+    for ix in state.every() {
         let entry = state.task(ix);
         let Some(place) = &entry.place else { continue };
         let done = matches!(entry.state, TaskState::Done { .. });
+        let resolution = state.resolvers().get(&ix);
+        let result = resolution.map_or(state.name(ix), |resolution| &resolution.task);
+        let delivered = state.queue().is_delivered(result);
+        // What a resolver left is of no use any more once that result is delivered.
+        let over = resolution.is_some() && delivered && entry.state.is_settled();
         let wanted = match which {
-            Which::Success => done,
+            Which::Success => done || over,
             // A task that goes on after a pause still needs what it did.
             Which::Failed => !done && entry.state.is_settled(),
             Which::All => true,
         };
         if wanted {
-            let delivered = state.queue().is_delivered(state.name(ix));
             wanted_tasks.push((state.name(ix), place, delivered));
         }
     }

@@ -129,10 +129,7 @@ impl Known {
             known
                 .branches
                 .extend(integration_branch(context.run.id()).map(|b| b.to_string()));
-            for place in state
-                .indexes()
-                .filter_map(|ix| state.task(ix).place.as_ref())
-            {
+            for place in state.every().filter_map(|ix| state.task(ix).place.as_ref()) {
                 let given_back = place.claimed_name().is_some_and(|name| {
                     context.layout.claims().is_dir()
                         && claims::holder(&context.layout, &name)

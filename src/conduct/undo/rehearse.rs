@@ -429,7 +429,7 @@ fn foreign(repo: &Repo, standing: &Standing<'_>) -> Result<Option<Obstacle>, Git
         return Ok(None);
     }
     let mut made = Vec::new();
-    for ix in known.state.indexes() {
+    for ix in known.state.every() {
         let entry = known.state.task(ix);
         if let (TaskState::Done { head, .. }, Some(place)) = (&entry.state, &entry.place) {
             match repo.commits_between(&place.base, head) {

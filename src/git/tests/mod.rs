@@ -4,6 +4,7 @@ mod checkout;
 mod deliver;
 mod merge;
 mod merge_matrix;
+mod merging;
 mod objects;
 mod open;
 mod radar;

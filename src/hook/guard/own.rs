@@ -51,6 +51,7 @@ struct Rule {
 const ID: (&str, Value) = ("--orchestration", Value::Id);
 const JSON: (&str, Value) = ("--json", Value::None);
 const DRY: (&str, Value) = ("--dry-run", Value::None);
+const TASK: (&str, Value) = ("--task", Value::Id);
 
 const fn looking(name: &'static str, places: &'static [&'static str]) -> Rule {
     Rule {
@@ -108,7 +109,20 @@ const RULES: &[Rule] = &[
         ],
         &["--orchestration"],
     ),
-    acting("merge", &["review", "manual"], &[ID, JSON], &[]),
+    acting(
+        "merge",
+        &["review", "manual"],
+        &[ID, JSON, DRY, TASK, ("--diff", Value::Id)],
+        &[],
+    ),
+    acting(
+        "merge",
+        &["automatic"],
+        &[ID, JSON, DRY, TASK],
+        &["--dry-run"],
+    ),
+    acting("undo", &[], &[JSON, DRY], &["--dry-run"]),
+    looking("restore", &[]),
     acting("cleanup", &["success"], &[ID, JSON, DRY], &[]),
     acting(
         "cleanup",

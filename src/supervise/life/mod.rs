@@ -127,6 +127,7 @@ impl<'a> Life<'a> {
                 base: launch.base.clone(),
                 may_end_without_commits: launch.may_end_without_commits,
                 verify: launch.verify.clone(),
+                merging: launch.merging.clone(),
             },
             env,
             marker,
