@@ -340,6 +340,7 @@ fn launch_file(
                 merging: &begun.merging,
                 kinds: &begun.kinds,
                 sides: &sides,
+                setup: settings.setup.as_deref(),
                 lesson: order.lesson.as_deref(),
             })
         }

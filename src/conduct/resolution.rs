@@ -57,6 +57,8 @@ pub(super) struct Dispute<'a> {
     pub(super) kinds: &'a [String],
     /// First the task that is being merged, then those that are merged already.
     pub(super) sides: &'a [Side<'a>],
+    /// The command that makes a worktree ready.
+    pub(super) setup: Option<&'a str>,
     /// How the attempt before ended.
     pub(super) lesson: Option<&'a str>,
 }
@@ -196,6 +198,13 @@ pub(super) fn first_message(dispute: &Dispute<'_>) -> String {
          end your turn with a line `STUCK: ` that says what contradicts what, followed by a \
          line `- ` for each way to resolve it. The answer reaches you here.\n",
     );
+    if let Some(setup) = dispute.setup {
+        let _ = write!(
+            text,
+            "\nThe worktree was made ready with `{setup}` while the markers were in the files. If \
+             that did not work because of them, run it again when they are gone.\n"
+        );
+    }
     if let Some(lesson) = dispute.lesson {
         let _ = write!(
             text,
@@ -317,6 +326,7 @@ mod tests {
             merging: &merging,
             kinds: &kinds,
             sides: &sides,
+            setup: Some("make deps"),
             lesson: Some("markers were left"),
         });
         let theirs = resolution.theirs.as_str();
@@ -336,6 +346,7 @@ mod tests {
             "[… cut]",
             "git commit --no-edit",
             "STUCK: ",
+            "`make deps`",
             "markers were left",
             theirs,
         ] {

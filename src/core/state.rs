@@ -657,7 +657,9 @@ impl State {
                 }
                 self.queue.integration_ended(result, done);
                 self.integration = Some(result.clone());
-                self.phase = Phase::Running;
+                // The end of the run follows. A journal that was cut off between the two ends
+                // this integration once more, in the mode that was asked for, and begins no
+                // other.
             }
             Record::QueueStarted { work } => self.queue.started(work),
             Record::QueueEnded { result } => {

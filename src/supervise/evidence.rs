@@ -66,11 +66,13 @@ fn look_at_merge(
     // Trees are compared and read as commits are.
     let auto = repo.stand_in(&merging.tree, &[])?;
     for path in repo.changed_paths(&auto, head)? {
-        let may_change = merging.files.contains(&path) || merging.generated.contains(&path);
+        if merging.files.contains(&path) || merging.generated.contains(&path) {
+            continue;
+        }
         let comes_or_goes = || -> Result<bool, GitError> {
             Ok(repo.read_file(&auto, &path)?.is_none() || repo.read_file(head, &path)?.is_none())
         };
-        if !may_change && !(merging.moves && comes_or_goes()?) {
+        if !merging.moves || !comes_or_goes()? {
             evidence.elsewhere.push(path);
         }
     }
@@ -115,4 +117,216 @@ pub(crate) fn measure_commit(repo: &Repo, rules: &Rules, head: &Oid) -> Result<C
 fn totals(stat: &DiffStat) -> Changes {
     let files = u32::try_from(stat.files.len()).unwrap_or(u32::MAX);
     (files, stat.lines.added, stat.lines.removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::testkit::{Fixture, branch, commit_in, git_in, write_in};
+    use crate::git::{Merge, WorktreeSpec};
+    use crate::supervise::gate::{Lack, lacks_in_git};
+    use std::path::PathBuf;
+
+    /// Two sides that conflict, and a worktree in which the merge of theirs is under way.
+    struct Dispute {
+        f: Fixture,
+        repo: Repo,
+        worktree: PathBuf,
+        rules: Rules,
+    }
+
+    impl Dispute {
+        /// `ours` and `theirs` change the checkout of `main`, which holds `before`.
+        fn new(
+            before: impl Fn(&Fixture),
+            ours: impl Fn(&Fixture),
+            theirs: impl Fn(&Fixture),
+        ) -> Self {
+            let f = Fixture::new();
+            before(&f);
+            f.commit("before");
+            f.git(&["checkout", "-q", "-b", "theirs"]);
+            theirs(&f);
+            let theirs = f.commit("theirs");
+            f.git(&["checkout", "-q", "main"]);
+            ours(&f);
+            let ours = f.commit("ours");
+            let repo = f.repo();
+            let Merge::Conflict {
+                tree,
+                files,
+                messages,
+            } = repo.merge(&ours, &theirs).unwrap()
+            else {
+                panic!("they merge");
+            };
+            let said = files.iter().flat_map(|f| &f.messages).chain(&messages);
+            let mut paths: Vec<String> = files.iter().map(|f| f.path.clone()).collect();
+            let moves = said.clone().any(|m| m.kind.contains("rename"));
+            paths.extend(said.flat_map(|m| m.paths.iter().cloned()));
+            paths.sort();
+            paths.dedup();
+            let worktree = f.beside("resolver");
+            let name = branch("task/resolve");
+            repo.worktree_add(&WorktreeSpec {
+                path: worktree.clone(),
+                branch: Some(name.clone()),
+                at: ours.clone(),
+            })
+            .unwrap();
+            repo.begin_merge_in(&worktree, &theirs, "Merge").unwrap();
+            let rules = Rules {
+                branch: name,
+                base: ours,
+                may_end_without_commits: false,
+                verify: None,
+                merging: Some(Merging {
+                    theirs,
+                    tree,
+                    files: paths,
+                    generated: vec!["Cargo.lock".into()],
+                    moves,
+                }),
+            };
+            Self {
+                f,
+                repo,
+                worktree,
+                rules,
+            }
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            write_in(&self.worktree, path, text);
+        }
+
+        fn lacks(&self) -> Vec<Lack> {
+            let evidence = look(&self.repo, &self.worktree, &self.rules).unwrap();
+            lacks_in_git(&self.rules, &evidence)
+        }
+
+        fn end(&self) -> Vec<Lack> {
+            git_in(&self.worktree, &["add", "-A"]);
+            git_in(&self.worktree, &["commit", "-q", "--no-edit"]);
+            self.lacks()
+        }
+
+        fn then(&self, path: &str, text: &str) -> Vec<Lack> {
+            self.write(path, text);
+            commit_in(&self.worktree, "more");
+            self.lacks()
+        }
+    }
+
+    const TEXT: &str = "1\n2\n3\n4\n5\n6\n7\n8\n9\n";
+
+    #[test]
+    fn the_contents_of_a_file() {
+        let put = |text: &'static str| move |f: &Fixture| f.write("f", text);
+        let d = Dispute::new(
+            put(TEXT),
+            put("1\n2\n3\n4\nours\n6\n7\n8\n9\n"),
+            put("1\n2\n3\n4\ntheirs\n6\n7\n8\nnine\n"),
+        );
+        assert_eq!(d.lacks(), [Lack::MergeOpen]);
+        let lacks = d.end();
+        assert!(
+            matches!(&lacks[..], [Lack::Markers { path, lines }] if path == "f" && lines.len() == 3),
+            "{lacks:?}"
+        );
+        let lacks = d.then("f", "1\n2\n3\n4\nboth\n6\n7\n8\n9\n");
+        assert!(
+            matches!(&lacks[..], [Lack::Strayed { line, .. }] if line.text == "nine"),
+            "what git merged by itself is kept: {lacks:?}"
+        );
+        assert_eq!(d.then("f", "1\n2\n3\n4\nboth\n6\n7\n8\nnine\n"), []);
+        assert_eq!(d.then("Cargo.lock", "made\n"), []);
+        assert_eq!(d.then("new", "x\n"), [Lack::Elsewhere(vec!["new".into()])]);
+        drop(d.f);
+    }
+
+    #[test]
+    fn a_file_that_one_side_moved_and_both_changed() {
+        let d = Dispute::new(
+            |f| f.write("old", TEXT),
+            |f| {
+                f.git(&["mv", "old", "new"]);
+                f.write("new", &TEXT.replace('5', "ours"));
+            },
+            |f| f.write("old", &TEXT.replace('5', "theirs")),
+        );
+        let text = crate::git::testkit::read(&d.worktree, "new");
+        assert!(text.contains("<<<<<<< HEAD:new"), "{text}");
+        let lacks = d.end();
+        assert!(matches!(&lacks[..], [Lack::Markers { .. }]), "{lacks:?}");
+        assert_eq!(d.then("new", &TEXT.replace('5', "both")), []);
+        let lacks = d.then("new", &TEXT.replace('5', "both").replace('1', "one"));
+        assert!(matches!(&lacks[..], [Lack::Strayed { .. }]), "{lacks:?}");
+    }
+
+    #[test]
+    fn a_file_that_one_side_deleted_may_stay_change_or_go() {
+        let dispute = || {
+            Dispute::new(
+                |f| f.write("f", TEXT),
+                |f| drop(f.git(&["rm", "-q", "f"])),
+                |f| f.write("f", "theirs\n"),
+            )
+        };
+        let d = dispute();
+        assert_eq!(d.end(), []);
+        assert_eq!(d.then("f", "other\n"), []);
+        let d = dispute();
+        std::fs::remove_file(d.worktree.join("f")).unwrap();
+        assert_eq!(d.end(), []);
+    }
+
+    #[test]
+    fn a_binary_file_and_one_that_both_added() {
+        let d = Dispute::new(
+            |f| f.write("b", "\0one"),
+            |f| {
+                f.write("b", "\0two");
+                f.write("n", "ours\n");
+            },
+            |f| {
+                f.write("b", "\0three");
+                f.write("n", "theirs\n");
+            },
+        );
+        d.write("b", "\0three");
+        d.write("n", "both\n");
+        assert_eq!(d.end(), []);
+    }
+
+    #[test]
+    fn a_file_that_both_sides_moved_elsewhere() {
+        let d = Dispute::new(
+            |f| f.write("f", TEXT),
+            |f| drop(f.git(&["mv", "f", "ours"])),
+            |f| drop(f.git(&["mv", "f", "theirs"])),
+        );
+        std::fs::remove_file(d.worktree.join("theirs")).unwrap();
+        assert_eq!(d.end(), []);
+        assert_eq!(
+            d.then("README", "changed\n"),
+            [Lack::Elsewhere(vec!["README".into()])]
+        );
+    }
+
+    #[test]
+    fn markers_of_another_length_are_known() {
+        let put = |text: &'static str| move |f: &Fixture| f.write("f", text);
+        let d = Dispute::new(
+            |f| {
+                f.write(".gitattributes", "f conflict-marker-size=12\n");
+                f.write("f", TEXT);
+            },
+            put("1\n2\n3\n4\nours\n6\n7\n8\n9\n"),
+            put("1\n2\n3\n4\ntheirs\n6\n7\n8\n9\n"),
+        );
+        let lacks = d.end();
+        assert!(matches!(&lacks[..], [Lack::Markers { .. }]), "{lacks:?}");
+        assert_eq!(d.then("f", "1\n2\n3\n4\nboth\n6\n7\n8\n9\n"), []);
+    }
 }

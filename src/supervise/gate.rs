@@ -91,6 +91,16 @@ pub(crate) enum Lack {
     },
 }
 
+/// The command that is evidence when the set-up command failed before the instance began: the
+/// set-up once more, then the verify command. None when there is no verify command.
+pub(crate) fn set_up_and_verify(setup: Option<&str>, verify: &Option<String>) -> Option<String> {
+    match (setup, verify) {
+        // On lines of their own, as either may end with a comment.
+        (Some(setup), Some(verify)) => Some(format!("{{\n{setup}\n}} && {{\n{verify}\n}}")),
+        _ => verify.clone(),
+    }
+}
+
 /// What git alone shows to be missing. When it is nothing, the verify command is worth
 /// running.
 pub(crate) fn lacks_in_git(rules: &Rules, git: &GitEvidence) -> Vec<Lack> {

@@ -553,10 +553,10 @@ impl Snapshot {
         let now = self.taken_at;
         for Line { at, entry, .. } in lines {
             match entry {
-                Record::ResolverAdded { resolution } => {
-                    if self.task_mut(&resolution.resolver).is_none() {
-                        self.resolvers.push(TaskView::resolver(resolution));
-                    }
+                Record::ResolverAdded { resolution }
+                    if self.task_mut(&resolution.resolver).is_none() =>
+                {
+                    self.resolvers.push(TaskView::resolver(resolution));
                 }
                 Record::AttemptStarted { task, .. } => {
                     if let Some(task) = self.task_mut(task) {
@@ -708,6 +708,7 @@ fn standing_without_plan(lines: &[Line]) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::id::Oid;
     use crate::store::journal::Journal;
     use crate::store::layout::Layout;
     use crate::store::lock::Lock;
@@ -773,6 +774,58 @@ mod tests {
         snapshot.tasks[0].attempts = 2;
         assert_eq!(snapshot.tasks[0].percent(), None);
         assert_eq!(snapshot.tasks[0].word(), Word::Working);
+    }
+
+    #[test]
+    fn resolvers_are_shown_beside_the_tasks_and_counted_nowhere() {
+        let name = |text: &str| TaskName::parse(text).unwrap();
+        let oid = Oid::parse(&"a".repeat(40)).unwrap();
+        let resolver = name("resolve-t2");
+        let resolution = Resolution {
+            resolver: resolver.clone(),
+            task: name("t2"),
+            onto: oid.clone(),
+            theirs: oid,
+            merged: vec![name("t1")],
+            files: vec!["f".into()],
+            with: vec![name("t1")],
+            guidance: None,
+        };
+        let session = SessionId(uuid::Uuid::nil());
+        let (task, attempt) = (resolver.clone(), 1);
+        let snapshot = Sample::flat(2)
+            .done("t1", 60)
+            .done("t2", 60)
+            .record(Record::ResolverAdded { resolution })
+            .record(Record::AttemptStarted {
+                task: task.clone(),
+                attempt,
+                session,
+                start: crate::core::attempt::StartMode::Fresh,
+            })
+            .record(Record::AttemptRunning { task, attempt })
+            .build();
+        assert_eq!((snapshot.tasks.len(), snapshot.done()), (2, 2));
+        let row = snapshot.task(&resolver).unwrap();
+        assert!(row.is_active() && row.max_attempts > 1);
+        assert_eq!(row.title(), Some("Resolving the conflict of t2 with t1"));
+        assert_eq!(snapshot.active().count(), 1);
+        let overall = crate::view::figures::overall(&snapshot).unwrap();
+        assert_eq!(
+            (overall.percent, overall.total, overall.unmeasured),
+            (100, 2, 0)
+        );
+        let page = crate::view::page::Page::new(80, false);
+        for text in [
+            crate::view::summary::render(&snapshot, &page),
+            crate::view::detailed::render(&snapshot, &page),
+            crate::view::live::region(&snapshot, &page, 20).join("\n"),
+        ] {
+            assert!(text.contains("resolve-t2"), "{text}");
+        }
+        let report = crate::view::report_json::status_report(&snapshot);
+        assert_eq!((report.tasks.len(), report.resolvers.len()), (2, 1));
+        assert_eq!(report.resolvers[0].role, "result-integrator");
     }
 
     #[test]

@@ -350,3 +350,121 @@ fn a_resolver_that_is_stuck_is_answered_by_its_name() {
     assert!(told.contains("Both"), "{told}");
     assert_eq!(resolvers(&room, &run), ["resolve-polite"]);
 }
+
+#[test]
+fn a_set_up_command_that_stumbles_over_the_markers_is_run_again_at_the_end() {
+    let both = file("MIDDLE, PLEASE");
+    let room = room(&[("resolve-polite", json!({"steps": ends_merge(&both)}))]);
+    let set_up = "! grep '^<<<<' file && touch ignored # ready";
+    room.run(&["--setup", set_up, "--verify", "test -e ignored # good"])
+        .expect(0);
+    assert_eq!(room.read("file"), both);
+    room.assert_tidy();
+}
+
+#[test]
+fn every_style_of_delivery_takes_a_resolved_result() {
+    for style in ["squash", "rebase"] {
+        let both = file("MIDDLE, PLEASE");
+        let room = room(&[("resolve-polite", json!({"steps": ends_merge(&both)}))]);
+        let configuration = format!("merge_early = false\ndelivery_style = \"{style}\"\n");
+        room.commit(".claude/orchestra.toml", &configuration);
+        room.run(&["--verify", VERIFY]).expect(0);
+        assert_eq!(room.read("file"), both, "{style}");
+        let log = room.git(&["log", "--format=%P|%B", "HEAD~2..HEAD"]);
+        assert!(!log.contains("Merge commit"), "{log}");
+        room.assert_tidy();
+    }
+}
+
+#[test]
+fn a_machine_that_goes_down_while_a_resolver_works_costs_nothing() {
+    let both = file("MIDDLE, PLEASE");
+    let half = "half done\n";
+    let room = room(&[(
+        "resolve-polite",
+        json!({"attempts": [
+            [{"write": {"path": "file", "text": half}}, {"hang": {}}],
+            [
+                {"require": {"path": "file", "contains": half}},
+                {"write": {"path": "file", "text": both}},
+                {"run": "git add -A && git commit --quiet --no-edit"},
+            ],
+        ]}),
+    )]);
+    let started = room.start_run(&["--verify", VERIFY]);
+    let run = room.only_run();
+    room.wait_until_running(&run, "resolve-polite");
+    super::harness::wait_for("half of the work", || {
+        let path = room.worktree("resolve-polite").join("file");
+        (std::fs::read_to_string(path).ok()? == half).then_some(())
+    });
+    room.kill_all();
+    drop(started);
+    room.orchestra(&["status"]).expect(0);
+    room.wait_until_closed(&run);
+    assert_eq!(room.read("file"), both);
+    assert_eq!(resolvers(&room, &run), ["resolve-polite"]);
+    room.assert_tidy();
+}
+
+#[test]
+fn a_conflict_is_resolved_while_other_tasks_are_worked_on() {
+    let both = file("MIDDLE, PLEASE");
+    let resolver = json!({"steps": ends_merge(&both)});
+    let room = room(&[
+        ("resolve-polite", resolver.clone()),
+        ("resolve-loud", resolver),
+        (
+            "slow",
+            json!({"steps": [
+                {"run": "for n in $(seq 600); do [ -e \"$ROOM/go\" ] && break; sleep 0.05; done"},
+                {"write": {"path": "slow", "text": "x\n"}},
+                {"commit": "Add slow"},
+            ]}),
+        ),
+    ]);
+    room.plan_of(&json!({"tasks": [{"name": "loud"}, {"name": "polite"}, {"name": "slow"}]}));
+    room.commit(".claude/orchestra.toml", "merge_early = true\n");
+    let started = room.start_run(&["--verify", VERIFY]);
+    let run = room.only_run();
+    room.wait_for_record(
+        &run,
+        "a resolution",
+        |r| matches!(r, Record::AttemptEnded { task, .. } if task.as_str().starts_with("resolve-")),
+    );
+    assert!(
+        !room
+            .records(&run)
+            .iter()
+            .any(|r| matches!(r, Record::AttemptEnded { task, .. } if task.as_str() == "slow"))
+    );
+    std::fs::write(room.path("go"), "").unwrap();
+    started.end().expect(0);
+    assert_eq!(room.read("file"), both);
+    assert_eq!(room.read("slow"), "x\n");
+    room.assert_tidy();
+}
+
+#[test]
+fn a_resolver_that_is_cancelled_leaves_the_conflict_to_a_person() {
+    let room = room(&[("resolve-polite", json!({"steps": [{"hang": {}}]}))]);
+    let started = room.start_run(&["--verify", VERIFY]);
+    let run = room.only_run();
+    room.wait_until_running(&run, "resolve-polite");
+    room.orchestra(&["control", "cancel", "resolve-polite"])
+        .expect(0);
+    started.end().expect(8);
+    assert!(matches!(
+        integration(&room, &run),
+        Some(IntegrationEnd::Conflict { .. })
+    ));
+    let refused = room.orchestra(&["control", "retry", "resolve-polite"]);
+    assert_ne!(refused.code, 0);
+    assert!(
+        refused.err.contains("control answer polite"),
+        "{}",
+        refused.err
+    );
+    room.assert_quiet();
+}

@@ -97,8 +97,7 @@ fn run(home: &Home, server: &ModelServer, repository: &Path, plan: &Path) -> (Op
         .arg(&results)
         .output()
         .expect("run orchestra");
-    println!("{}", stdout(&output));
-    let text = fs::read(&results).expect("read the results");
+    let text = fs::read(&results).unwrap_or_else(|e| panic!("{e}: {}", stdout(&output)));
     (
         output.status.code(),
         serde_json::from_slice(&text).expect("JSON"),

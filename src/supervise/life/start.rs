@@ -10,6 +10,7 @@ use crate::agent::{choose, process, worktree_git_folder};
 use crate::core::attempt::FailureClass;
 use crate::format::claude_stream::one_line;
 use crate::format::status_file::InstanceStatus;
+use crate::supervise::gate;
 use crate::supervise::watch::{self, Msg};
 
 impl Life<'_> {
@@ -37,12 +38,25 @@ impl Life<'_> {
                 let _ = std::fs::write(mark, cmd);
             }
             self.start_agent();
+            return;
+        }
+        let detail = format!(
+            "the set-up command failed ({}): {}",
+            report.ending(),
+            one_line(report.tail.lines().last().unwrap_or_default(), 300)
+        );
+        let conflict = self
+            .launch
+            .merging
+            .as_ref()
+            .is_some_and(|m| !m.files.is_empty());
+        if conflict {
+            // Perhaps only since there are markers in what it reads: once more at the end.
+            self.note(&detail);
+            let rules = &mut self.workshop.rules;
+            rules.verify = gate::set_up_and_verify(self.launch.setup.as_deref(), &rules.verify);
+            self.start_agent();
         } else {
-            let detail = format!(
-                "the set-up command failed ({}): {}",
-                report.ending(),
-                one_line(report.tail.lines().last().unwrap_or_default(), 300)
-            );
             self.fail(FailureClass::Setup, detail);
         }
     }
