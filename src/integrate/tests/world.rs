@@ -487,7 +487,15 @@ impl<'w> Run<'w> {
             needs.iter().filter_map(|d| self.merge_task(*d)).collect();
         let name = self.state.name(task);
         let repo = &self.world.repo;
-        match base_for(repo, &self.world.base, &dependencies, name).unwrap() {
+        let settle_nothing = |_: &Oid, _: &MergeTask, conflict: Conflict<'_>| {
+            Ok(Settled::Some {
+                tree: conflict.tree.clone(),
+                settled: Vec::new(),
+                left: conflict.files.to_vec(),
+            })
+        };
+        let base = &self.world.base;
+        match base_for(repo, base, &dependencies, name, settle_nothing).unwrap() {
             Ok(base) => Event::Prepared {
                 task,
                 place: Place {
