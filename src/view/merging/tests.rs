@@ -317,6 +317,7 @@ fn a_conflict_that_is_being_resolved_is_told() {
                 merged: vec![name("t1")],
                 files: vec!["src/lib.rs".into()],
                 with: vec![name("t1")],
+                partly: None,
                 guidance: None,
             },
         });
