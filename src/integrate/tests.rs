@@ -109,7 +109,7 @@ fn made_up_runs(style: DeliveryStyle) {
     if cases() >= 100 {
         // All kinds of ends were among them.
         assert!(seen.delivered * 3 > cases(), "{seen:?}");
-        let kinds = [seen.overlaps, seen.aside, seen.moved, seen.nothing];
+        let kinds = [seen.overlaps, seen.aside, seen.moved];
         assert!(kinds.iter().all(|count| *count > 0), "{seen:?}");
     }
 }

@@ -445,11 +445,11 @@ impl Decider<'_> {
                 .filter_map(|task| self.item(self.state.find(task)?))
                 .collect();
             match self.queue.trials.get(&names(&items)) {
-                None => Trial::Do(Judgement::Do(Decision::Start(QueueWork::Merge {
+                None => Trial::Do(Box::new(Judgement::Do(Decision::Start(QueueWork::Merge {
                     onto: self.queue.base.clone(),
                     items,
                     trial: true,
-                }))),
+                })))),
                 Some(None) => Trial::Unknown,
                 Some(Some(commit)) => {
                     let verdict = self.verdict(commit);
@@ -458,14 +458,14 @@ impl Decider<'_> {
                     } else if verdict.red > 0 {
                         Trial::Red
                     } else {
-                        Trial::Do(verify(commit))
+                        Trial::Do(Box::new(verify(commit)))
                     }
                 }
             }
         };
         let first = trial(0);
         if let Trial::Do(judgement) = first {
-            return judgement;
+            return *judgement;
         }
         if matches!(first, Trial::Red) {
             // Two commits with it are red.
@@ -481,7 +481,7 @@ impl Decider<'_> {
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             match trial(middle) {
-                Trial::Do(judgement) => return judgement,
+                Trial::Do(judgement) => return *judgement,
                 Trial::Green => low = middle,
                 Trial::Red => high = middle,
                 Trial::Unknown => return set_aside(cloned(&others)),
@@ -574,7 +574,7 @@ enum Judgement {
 
 /// What is known of a trial.
 enum Trial {
-    Do(Judgement),
+    Do(Box<Judgement>),
     Green,
     Red,
     /// Its results do not merge without the others.

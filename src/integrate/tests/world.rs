@@ -207,14 +207,12 @@ impl World {
         let mut run = Run::new(self, case);
         run.make_dirty();
         run.take(&Event::Adopted);
-        run.run_run_to_the_end()
-            .and_then(|()| run.check())
-            .map_err(|error| {
-                let story = run.journal.iter().map(|r| format!("{r:?}"));
-                let story: Vec<String> = story.collect();
-                let told = run.told.lock().unwrap().join("\n");
-                TestCaseError::fail(format!("{error}\n{}\n{told}", story.join("\n")))
-            })?;
+        run.play_out().and_then(|()| run.check()).map_err(|error| {
+            let story = run.journal.iter().map(|r| format!("{r:?}"));
+            let story: Vec<String> = story.collect();
+            let told = run.told.lock().unwrap().join("\n");
+            TestCaseError::fail(format!("{error}\n{}\n{told}", story.join("\n")))
+        })?;
         let seen = run.seen.clone();
         self.seen.delivered += seen.delivered;
         self.seen.overlaps += seen.overlaps;
@@ -399,7 +397,7 @@ impl<'w> Run<'w> {
         );
     }
 
-    fn run_run_to_the_end(&mut self) -> Result<(), TestCaseError> {
+    fn play_out(&mut self) -> Result<(), TestCaseError> {
         while !self.pending.is_empty() {
             self.turn += 1;
             prop_assert!(self.turn < 2000, "it does not end");
@@ -700,7 +698,7 @@ impl<'w> Run<'w> {
             only: None,
         };
         self.take(&Event::Asked { id, request });
-        self.run_run_to_the_end()?;
+        self.play_out()?;
         self.check_base()?;
         let end = self.state.integration();
         let delivered = matches!(end, Some(IntegrationEnd::Delivered { .. }));
