@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::core::graph::TaskIx;
-use crate::core::id::TaskName;
+use crate::core::id::{Oid, TaskName};
 use crate::core::plan::{AgentName, Task, TaskKind};
 use crate::core::record::{Place, Resolution};
 use crate::core::state::State;
@@ -154,13 +154,13 @@ pub(super) fn make_ready(
     }
     Ok(Ready {
         settings,
-        merge: Some(look_at(context, resolution)?),
+        merge: Some(look_at(context, resolution, &place.base)?),
     })
 }
 
-/// The same merge in memory: what git alone makes of it.
-fn look_at(context: &Context, resolution: &Resolution) -> Result<Begun, StartError> {
-    let merge = context.repo.merge(&resolution.onto, &resolution.theirs)?;
+/// The same merge in memory: what git alone makes of it where the branch begins.
+fn look_at(context: &Context, resolution: &Resolution, base: &Oid) -> Result<Begun, StartError> {
+    let merge = context.repo.merge(base, &resolution.theirs)?;
     let theirs = resolution.theirs.clone();
     Ok(match merge {
         Merge::Clean { tree } => Begun {

@@ -445,3 +445,41 @@ fn a_resolver_that_is_cancelled_leaves_the_conflict_to_a_person() {
     );
     room.assert_quiet();
 }
+
+#[test]
+fn what_one_task_changed_of_another_is_no_conflict_for_a_resolver() {
+    for style in ["merge", "squash", "rebase"] {
+        let both = file("MIDDLE, PLEASE");
+        let room = Room::new();
+        let configuration = format!("merge_early = false\ndelivery_style = \"{style}\"\n");
+        room.write(".claude/orchestra.toml", &configuration);
+        room.write("list", "one\ntwo\nthree\n");
+        room.commit("file", BEFORE);
+        room.plan_of(&json!({"tasks": [
+            {"name": "ground", "prompt": "Add to the list"},
+            {"name": "loud", "prompt": "Make the middle loud", "dependencies": ["ground"]},
+            {"name": "polite", "prompt": "Make the middle polite", "dependencies": ["ground"]},
+        ]}));
+        let mut loud = changes("MIDDLE");
+        let take_back = json!({"write": {"path": "list", "text": "one\ntwo\nchanged\nthree\n"}});
+        loud["steps"].as_array_mut().unwrap().insert(0, take_back);
+        room.script(&json!({
+            "ground": {"steps": [
+                {"write": {"path": "list", "text": "one\ntwo\nadded\nthree\n"}},
+                {"commit": "Add"},
+            ]},
+            "loud": loud,
+            "polite": changes("middle, please"),
+            "resolve-polite": {"steps": ends_merge(&both)},
+        }));
+        room.run(&["--verify", "true"]).expect(0);
+        assert_eq!(room.read("file"), both, "{style}");
+        assert_eq!(room.read("list"), "one\ntwo\nchanged\nthree\n", "{style}");
+        let run = room.only_run();
+        assert_eq!(
+            prompt(&run, "resolve-polite")["merging"]["files"],
+            json!(["file"]),
+            "{style}"
+        );
+    }
+}
