@@ -137,9 +137,8 @@ pub(super) fn make_ready(
             .begin_merge_in(&place.worktree, &resolution.theirs, &message)
     };
     let mut settings = settings;
-    if let MergeBegun::Refused { .. } = begin()?
-        && !context.run.launch(&task.name).exists()
-    {
+    let mut begun = begin()?;
+    if matches!(begun, MergeBegun::Refused { .. }) && !context.run.launch(&task.name).exists() {
         // A merge that was killed left files without saying that it is under way. Nobody has
         // worked there yet, so that the worktree is made anew.
         let ready = context.run.worktree_ready(&task.name);
@@ -150,34 +149,58 @@ pub(super) fn make_ready(
         })?;
         settings = launch::make_ready(context, task, place)?;
         // Should it be refused again, the instance is told how to begin it.
-        begin()?;
+        begun = begin()?;
     }
+    let (merge, mut settled) = look_at(context, resolution, &place.base)?;
+    match begun {
+        MergeBegun::Now => {}
+        MergeBegun::UnderWay => {
+            // Whoever began it may have been killed before all of them were taken.
+            let open = context.repo.status(&place.worktree)?.conflicted;
+            settled.retain(|path| open.contains(path));
+        }
+        MergeBegun::Contained | MergeBegun::Refused { .. } => settled.clear(),
+    }
+    let tree = &merge.merging.tree;
+    context
+        .repo
+        .take_resolved(&place.worktree, tree, &settled)?;
     Ok(Ready {
         settings,
-        merge: Some(look_at(context, resolution, &place.base)?),
+        merge: Some(merge),
     })
 }
 
-/// The same merge in memory: what git alone makes of it where the branch begins.
-fn look_at(context: &Context, resolution: &Resolution, base: &Oid) -> Result<Begun, StartError> {
+/// The same merge in memory, where the branch begins: what git makes of it and was settled
+/// mechanically. Also the files that were in conflict and are settled.
+fn look_at(
+    context: &Context,
+    resolution: &Resolution,
+    base: &Oid,
+) -> Result<(Begun, Vec<String>), StartError> {
     let merge = context.repo.merge(base, &resolution.theirs)?;
     let theirs = resolution.theirs.clone();
     Ok(match merge {
-        Merge::Clean { tree } => Begun {
-            merging: Merging {
+        Merge::Clean { tree } => {
+            let merging = Merging {
                 theirs,
                 tree,
                 files: Vec::new(),
                 generated: Vec::new(),
                 moves: false,
-            },
-            kinds: Vec::new(),
-        },
+            };
+            let kinds = Vec::new();
+            (Begun { merging, kinds }, Vec::new())
+        }
         Merge::Conflict {
             tree,
             files,
             messages,
         } => {
+            let (settled, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| {
+                resolution.partly.is_some() && !resolution.files.contains(&file.path)
+            });
+            let settled: Vec<String> = settled.into_iter().map(|file| file.path).collect();
             let said = || files.iter().flat_map(|f| &f.messages).chain(&messages);
             let mut kinds: Vec<String> = said()
                 .map(|m| m.text.clone())
@@ -189,22 +212,21 @@ fn look_at(context: &Context, resolution: &Resolution, base: &Oid) -> Result<Beg
             paths.extend(said().flat_map(|m| m.paths.iter().cloned()));
             paths.sort();
             paths.dedup();
+            let both: Vec<String> = paths.iter().chain(&settled).cloned().collect();
             let configured: Vec<&str> = context
                 .settings
                 .lockfiles
                 .keys()
                 .map(String::as_str)
                 .collect();
-            Begun {
-                merging: Merging {
-                    theirs,
-                    tree,
-                    generated: resolution::generated_beside(&paths, &configured),
-                    files: paths,
-                    moves,
-                },
-                kinds,
-            }
+            let merging = Merging {
+                theirs,
+                tree: resolution.partly.clone().unwrap_or(tree),
+                generated: resolution::generated_beside(&both, &configured),
+                files: paths,
+                moves,
+            };
+            (Begun { merging, kinds }, settled)
         }
     })
 }

@@ -296,6 +296,7 @@ mod tests {
             merged: vec![name("one")],
             files: vec!["greet.rs".into()],
             with: vec![name("one")],
+            partly: None,
             guidance: Some("Politeness first".into()),
         }
     }

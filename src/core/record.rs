@@ -164,6 +164,10 @@ pub struct QueueConflict {
     /// The tasks on the chain that changed these paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<TaskName>,
+    /// The merged tree with markers in these paths and no others, when conflicts in others
+    /// were settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partly: Option<Oid>,
 }
 
 /// One piece of work of the merge queue. At most one is in work at a time.
@@ -302,6 +306,10 @@ pub struct Resolution {
     /// The tasks whose changes meet there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<TaskName>,
+    /// The merged tree with markers in these paths and no others, when conflicts in others
+    /// were settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partly: Option<Oid>,
     /// What a person said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance: Option<String>,

@@ -28,7 +28,9 @@ const BEGIN: &[&str] = &[
 /// What became of beginning a merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MergeBegun {
-    /// It is under way, just now or since earlier.
+    /// It is under way since just now.
+    Now,
+    /// It is under way since earlier.
     UnderWay,
     /// The commit is contained already.
     Contained,
@@ -85,7 +87,38 @@ impl Repo {
         let file = git_dir.join("MERGE_MSG");
         std::fs::write(&file, format!("{}\n", message.trim_end()))
             .map_err(|e| GitError::io("writing", &file, &e))?;
-        Ok(MergeBegun::UnderWay)
+        Ok(MergeBegun::Now)
+    }
+
+    /// Takes files in conflict as a tree holds them, in a worktree in which a merge is under
+    /// way: they count as resolved. One that the tree does not hold goes.
+    ///
+    /// # Errors
+    /// When git cannot be run, or does not know the tree.
+    pub fn take_resolved(
+        &self,
+        worktree: &Path,
+        tree: &Oid,
+        files: &[String],
+    ) -> Result<(), GitError> {
+        for path in files {
+            let git = || {
+                Git::at(worktree)
+                    .env("GIT_LITERAL_PATHSPECS", "1")
+                    .args(["-c", "core.hooksPath=/dev/null"])
+            };
+            let there = git()
+                .args(["ls-tree", "-z", "--name-only", "--full-tree", tree.as_str()])
+                .args(["--", path])
+                .run()?;
+            let args: &[&str] = if there.stdout.is_empty() {
+                &["rm", "--quiet", "--force", "--ignore-unmatch", "--"]
+            } else {
+                &["checkout", "--quiet", tree.as_str(), "--"]
+            };
+            git().args(args).arg(path).run()?;
+        }
+        Ok(())
     }
 
     /// The difference between two commits in some files, as people read it, without regard to

@@ -143,6 +143,7 @@ impl Bench<'_> {
                 continue;
             }
             let mut settled = Vec::new();
+            let mut partly = None;
             let linked = match link(&self.repo, &tip, task, &how)? {
                 Linked::Conflict {
                     tree,
@@ -160,7 +161,14 @@ impl Bench<'_> {
                             Ok(link_tree(&self.repo, &tip, task, &how, &tree)?)
                         }
                         Settled::Some { left, .. } if left.is_empty() => Err(files),
-                        Settled::Some { left, .. } => Err(left),
+                        Settled::Some {
+                            tree,
+                            left,
+                            settled,
+                        } => {
+                            partly = (!settled.is_empty()).then_some(tree);
+                            Err(left)
+                        }
                     }
                 }
                 Linked::Commit(commit) => Ok(commit),
@@ -187,6 +195,7 @@ impl Bench<'_> {
                         at: tip.clone(),
                         with: self.who_changed(&files, &on_chain)?,
                         files,
+                        partly,
                     });
                 }
             }

@@ -37,7 +37,7 @@ impl<'a> AutoMerged<'a> {
         let mut size = None;
         let mut inside = false;
         for (number, line) in (1..).zip(text.lines()) {
-            if !inside && let Some(length) = labelled(line, '<', ours) {
+            if !inside && let Some(length) = begins(line, ours) {
                 inside = true;
                 size.get_or_insert(length);
             } else if inside && labelled(line, '>', theirs).is_some() {
@@ -148,6 +148,15 @@ fn place_of(segment: &[(usize, &str)], lines: &[&str]) -> Result<usize, usize> {
     Err(most)
 }
 
+/// The length of the marker that begins a place: its label is `ours`, or a commit that stood
+/// in for it.
+fn begins(line: &str, ours: &str) -> Option<usize> {
+    let label = line.trim_start_matches('<').strip_prefix(' ')?;
+    let id = label.split(':').next().unwrap_or(label);
+    let stands_in = id.len() == ours.len() && id.bytes().all(|b| b.is_ascii_hexdigit());
+    labelled(line, '<', if stands_in { id } else { ours })
+}
+
 /// The length of a marker with this label, perhaps followed by a path.
 fn labelled(line: &str, sign: char, label: &str) -> Option<usize> {
     let rest = line.trim_start_matches(sign);
@@ -190,6 +199,16 @@ mod tests {
             ("new\na\nx\nb\nc\nd\n", 1, "a"),
         ] {
             assert_eq!(stray(bad), Some((number, text.to_owned())), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_commit_that_stood_in_for_ours_is_a_label_too() {
+        let (ours, other) = ("a".repeat(40), "b".repeat(40));
+        for (label, places) in [(&ours[..], true), (&other[..], true), ("HEAD", false)] {
+            let text = format!("1\n<<<<<<< {label}:f\nx\n=======\ny\n>>>>>>> T\n2\n");
+            let auto = AutoMerged::read(&text, &ours, "T");
+            assert_eq!(auto.has_places(), places, "{label}");
         }
     }
 

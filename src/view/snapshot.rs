@@ -782,6 +782,7 @@ mod tests {
             merged: vec![name("t1")],
             files: vec!["f".into()],
             with: vec![name("t1")],
+            partly: None,
             guidance: None,
         };
         let session = SessionId(uuid::Uuid::nil());

@@ -483,3 +483,47 @@ fn what_one_task_changed_of_another_is_no_conflict_for_a_resolver() {
         );
     }
 }
+
+#[test]
+fn what_is_settled_mechanically_is_not_left_to_the_resolver() {
+    let both = file("MIDDLE, PLEASE");
+    let with_note = |middle: &str| {
+        let mut part = changes(middle);
+        let note = json!({"write": {"path": "NOTES", "text": format!("start\n{middle}\n")}});
+        part["steps"].as_array_mut().unwrap().insert(0, note);
+        part
+    };
+    let mut steps = vec![
+        json!({"require": {"path": "NOTES", "contains": "start\nMIDDLE\nmiddle, please\n"}}),
+        json!({"run": "git status --porcelain=v1 > ../seen"}),
+    ];
+    steps.extend(ends_merge(&both));
+    let room = room(&[
+        ("loud", with_note("MIDDLE")),
+        ("polite", with_note("middle, please")),
+        // The first one leaves a merge that was just begun, as does whoever is killed then.
+        (
+            "resolve-polite",
+            json!({"attempts": [
+                [{"run": "git merge --abort; git merge --no-commit --no-ff task/polite; test $? = 1 && grep '^<<<<' NOTES"}, {"exit": 1}],
+                steps,
+            ]}),
+        ),
+    ]);
+    let configuration = "merge_early = false\nunion_files = [\"NOTES\"]\n";
+    room.write("NOTES", "start\n");
+    room.commit(".claude/orchestra.toml", configuration);
+    room.run(&["--verify", VERIFY]).expect(0);
+    assert_eq!(room.read("NOTES"), "start\nMIDDLE\nmiddle, please\n");
+    assert_eq!(room.read("file"), both);
+    let seen = std::fs::read_to_string(room.worktree("seen")).unwrap();
+    assert!(
+        seen.contains("UU file\n") && !seen.contains("UU NOTES"),
+        "{seen}"
+    );
+    let run = room.only_run();
+    assert_eq!(
+        prompt(&run, "resolve-polite")["merging"]["files"],
+        json!(["file"])
+    );
+}

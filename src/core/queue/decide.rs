@@ -285,6 +285,7 @@ impl Decider<'_> {
                 merged: self.queue.proven.iter().map(|l| l.task.clone()).collect(),
                 files: conflict.files.clone(),
                 with: conflict.with.clone(),
+                partly: conflict.partly.clone(),
                 guidance: known.and_then(|r| r.guidance.clone()),
             }),
             _ => set_aside(

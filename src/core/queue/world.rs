@@ -96,6 +96,7 @@ impl World {
                             at: tip.clone(),
                             files: vec!["file".into()],
                             with: Vec::new(),
+                            partly: None,
                         });
                         continue;
                     }

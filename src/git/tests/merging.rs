@@ -36,7 +36,7 @@ fn a_conflict_is_left_in_the_worktree_and_begun_once() {
             repo.begin_merge_in(&path, &theirs, "Merge both\n\nBecause.")
                 .unwrap()
         };
-        assert_eq!(begin(), MergeBegun::UnderWay);
+        assert_eq!(begin(), MergeBegun::Now);
         let text = read(&path, "README");
         assert!(text.contains("<<<<<<< HEAD\nours\n=======\ntheirs\n>>>>>>> "));
         assert_eq!(read(&path, "more"), "x\n");
@@ -70,7 +70,7 @@ fn nobody_need_be_known_to_git() {
     f.git(&["config", "--unset", "user.email"]);
     f.git(&["config", "user.useConfigOnly", "true"]);
     let begun = repo.begin_merge_in(&path, &theirs, "Merge").unwrap();
-    assert_eq!(begun, MergeBegun::UnderWay);
+    assert_eq!(begun, MergeBegun::Now);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_merge_without_conflict_is_left_to_be_committed_too() {
         &[("n", "x\n")],
     );
     let begun = repo.begin_merge_in(&path, &theirs, "Merge").unwrap();
-    assert_eq!(begun, MergeBegun::UnderWay);
+    assert_eq!(begun, MergeBegun::Now);
     assert_eq!(repo.head_at(&path).unwrap().oid(), Some(&ours));
 }
 
@@ -122,4 +122,32 @@ fn the_difference_in_some_files_is_told_whatever_the_person_configured() {
     assert!(!text.contains('\u{1b}') && !text.contains("+y"), "{text}");
     assert_eq!(of(&[]), "");
     assert_eq!(of(&["*"]), "", "a name is a name");
+}
+
+#[test]
+fn files_in_conflict_are_taken_as_a_tree_holds_them() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let base = f.commit_on(
+        &repo.head().unwrap().oid().unwrap().clone(),
+        &[("*", "1\n"), ("a b", "1\n"), ("gone", "1\n")],
+    );
+    let side = |text: &str| f.commit_on(&base, &[("*", text), ("a b", text), ("gone", text)]);
+    let (ours, theirs) = (side("ours\n"), side("theirs\n"));
+    let path = f.beside("resolver");
+    repo.worktree_add(&WorktreeSpec {
+        path: path.clone(),
+        branch: Some(branch("task/resolve")),
+        at: ours,
+    })
+    .unwrap();
+    repo.begin_merge_in(&path, &theirs, "Merge").unwrap();
+    let resolved = repo.head().unwrap().oid().unwrap().clone();
+    let resolved = f.commit_on(&resolved, &[("*", "both\n"), ("a b", "other\n")]);
+    let tree = repo.tree_of(&resolved).unwrap();
+    let files = ["*".to_owned(), "gone".to_owned()];
+    repo.take_resolved(&path, &tree, &files).unwrap();
+    assert_eq!(read(&path, "*"), "both\n");
+    assert!(!path.join("gone").exists());
+    assert_eq!(repo.status(&path).unwrap().conflicted, ["a b"]);
 }
