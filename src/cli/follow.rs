@@ -14,6 +14,7 @@ use crate::core::event::Request;
 use crate::store::layout::RunDir;
 use crate::store::{inbox, journal};
 use crate::view::live::{self, Region, terminal_size};
+use crate::view::merging;
 use crate::view::page::Page;
 use crate::view::snapshot::Snapshot;
 
@@ -69,7 +70,10 @@ pub fn follow(
         let over = is_over(run)?;
         screen.show(run, over, cx)?;
         if over {
-            let exit = end(run, cx)?;
+            let (exit, last_words) = end(run, cx)?;
+            for line in last_words {
+                cx.print(&format!("{line}\n"))?;
+            }
             if exit == Exit::StillRunning {
                 let id = run.id();
                 cx.remark(&format!(
@@ -160,12 +164,14 @@ fn is_over(run: &RunDir) -> Result<bool, Failure> {
     Ok(ensure::is_over(&journal::read(&run.journal())?))
 }
 
-fn end(run: &RunDir, cx: &Context<'_>) -> Result<Exit, Failure> {
+/// The exit code, and what a person must know beyond it.
+fn end(run: &RunDir, cx: &Context<'_>) -> Result<(Exit, Vec<String>), Failure> {
     let snapshot = Snapshot::load(run, cx.now())?;
-    Ok(match snapshot.verdict() {
+    let exit = match snapshot.verdict() {
         Some(verdict) => Exit::of_run(verdict, snapshot.integration.as_ref()),
         None => Exit::StillRunning,
-    })
+    };
+    Ok((exit, merging::last_words(&snapshot)))
 }
 
 /// What was added to the log since the last look.

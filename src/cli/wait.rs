@@ -7,6 +7,7 @@ use super::watch::Watch;
 use super::{Context, Exit, Failure, conductor};
 use crate::conduct::ensure::Ensured;
 use crate::store::inbox;
+use crate::view::merging;
 use crate::view::page::Page;
 use crate::view::report_json::results;
 use crate::view::snapshot::{Snapshot, Standing};
@@ -58,6 +59,9 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
                 cx.print_json(&results(&snapshot))?;
             } else {
                 cx.print(&summary::header(&snapshot, &cx.page))?;
+                for line in merging::last_words(&snapshot) {
+                    cx.print(&format!("{line}\n"))?;
+                }
             }
             return Ok(Exit::of_run(verdict, snapshot.integration.as_ref()));
         }

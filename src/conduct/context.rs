@@ -108,7 +108,11 @@ impl Context {
             .needs
             .iter()
             .chain(&facts.after)
-            .filter_map(|before| self.merge_task(state, *before))
+            .filter_map(|before| {
+                let mut task = self.merge_task(state, *before)?;
+                task.head = state.queue().head(&task.name, &task.head).clone();
+                Some(task)
+            })
             .collect()
     }
 

@@ -36,7 +36,9 @@ pub use prepare::StartError;
 
 use crate::agent::environment::Environment;
 use crate::core::event::{Effect, Event, Request};
-use crate::core::record::Record;
+use crate::core::id::Oid;
+use crate::core::queue::Verdict;
+use crate::core::record::{QueueWork, Record};
 use crate::core::state::{Phase, State, TaskFacts};
 use crate::core::step::step;
 use crate::core::time::Timestamp;
@@ -243,8 +245,12 @@ impl Conductor {
 
     /// One event: decide, write down, then act.
     fn take(&mut self, event: &Event) -> Result<(), ConductError> {
+        let verifying = self.verifying();
         let out = step(&mut self.state, event, now());
         self.commit(&out.records)?;
+        if let Some(commit) = verifying {
+            self.tell_if_flaky(&commit);
+        }
         for record in &out.records {
             self.work.follow(&self.state, record);
         }
@@ -260,6 +266,34 @@ impl Conductor {
             }
         }
         Ok(())
+    }
+
+    /// The commit that the verify command looks at, unless it is known to give both answers.
+    fn verifying(&self) -> Option<Oid> {
+        let queue = self.state.queue();
+        match queue.work() {
+            Some(QueueWork::Verify { commit })
+                if !queue.verdict(commit).is_some_and(Verdict::is_flaky) =>
+            {
+                Some(commit.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// A check that gives both answers for one commit says nothing against it, but is worth a
+    /// person's look.
+    fn tell_if_flaky(&self, commit: &Oid) {
+        if let Some(verdict) = self.state.queue().verdict(commit).filter(|v| v.is_flaky()) {
+            let last = verdict.tail.trim_end().lines().rev().take(2);
+            let last: Vec<&str> = last.collect();
+            let line = format!(
+                "the verify command is flaky: it was both red and green on {}; when red: {}",
+                commit.short(),
+                last.into_iter().rev().collect::<Vec<_>>().join(" ")
+            );
+            run_log::append(&self.context.run, now(), &[line]);
+        }
     }
 
     fn show_radar(&self) {

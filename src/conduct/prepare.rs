@@ -1,11 +1,13 @@
 //! Claiming a place for a task: its base commit, its branch name, its folder.
 
+use std::sync::atomic::AtomicBool;
+
 use crate::core::attempt::FailureClass;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 use crate::core::record::{Place, Resolution};
 use crate::git::GitError;
-use crate::integrate::{LinkHow, MergeTask, base_for, meeting_ground};
-use crate::store::{StoreError, claims};
+use crate::integrate::{self, LinkHow, MergeTask, base_for, meeting_ground};
+use crate::store::{StoreError, claims, run_log};
 
 use super::context::Context;
 
@@ -65,7 +67,24 @@ pub(super) fn prepare(
     dependencies: &[MergeTask],
 ) -> Result<Place, StartError> {
     let base = &context.settings.base_commit;
-    let base = match base_for(&context.repo, base, dependencies, task)? {
+    let stop = AtomicBool::new(false);
+    let tell = |line: &str| run_log::append(&context.run, super::now(), &[line]);
+    let mut bench = context.bench(&stop, &tell);
+    // The queue has its own in use.
+    bench.scratch = integrate::scratch_worktree(&context.settings.worktree_dir, context.run.id());
+    bench.scratch.as_mut_os_string().push(format!("-{task}"));
+    let joined = base_for(
+        &context.repo,
+        base,
+        dependencies,
+        task,
+        |tip, other, conflict| bench.settle(tip, other, conflict),
+    );
+    if bench.scratch.is_dir() {
+        // It holds nobody's work. What stays is found by the next tidying up.
+        let _ = context.repo.worktree_remove(&bench.scratch, true);
+    }
+    let base = match joined? {
         Ok(base) => base,
         Err(stop) => {
             return Err(StartError::DependencyConflict {

@@ -206,6 +206,13 @@ impl Queue {
         self.resolving.values().filter_map(|r| r.present.as_ref())
     }
 
+    /// The proven commit that was put on a branch for people, and that branch.
+    #[must_use]
+    pub fn presented(&self) -> Option<(&Oid, &BranchName)> {
+        let (commit, branch) = self.presented.as_ref()?;
+        Some((commit, branch))
+    }
+
     /// The last proven commit; the base when nothing is proven, none before anything was
     /// merged.
     #[must_use]
@@ -217,7 +224,8 @@ impl Queue {
     }
 
     /// The commit that is merged for a task: its own result, or that of its resolver.
-    fn head<'a>(&'a self, task: &TaskName, own: &'a Oid) -> &'a Oid {
+    #[must_use]
+    pub fn head<'a>(&'a self, task: &TaskName, own: &'a Oid) -> &'a Oid {
         self.resolving
             .get(task)
             .and_then(|r| r.resolved.as_ref())
@@ -230,6 +238,20 @@ impl Queue {
             .get(task)
             .and_then(|r| r.resolved.as_ref())
             .map_or(&[], |(_, merged)| merged)
+    }
+
+    /// Whether something goes on that may yet decide how a task's result is merged.
+    pub(super) fn is_deciding(&self, task: &TaskName) -> bool {
+        let decided =
+            self.is_proven(task) || self.is_delivered(task) || self.aside.contains_key(task);
+        !decided && (self.work.is_some() || self.resolutions().next().is_some())
+    }
+
+    /// Whether a resolver came to a result for the task.
+    pub(super) fn is_resolved(&self, task: &TaskName) -> bool {
+        self.resolving
+            .get(task)
+            .is_some_and(|r| r.resolved.is_some())
     }
 
     fn is_proven(&self, task: &TaskName) -> bool {

@@ -181,6 +181,9 @@ pub struct Entry {
     pub session: Option<SessionId>,
     /// Whether that session is known to exist.
     pub session_seen: bool,
+    /// Whether the results that it builds on did not merge with each other when it was last
+    /// to begin.
+    pub apart: bool,
     /// How the last failed attempt ended.
     pub lesson: Option<String>,
     /// Whether it is held back on request.
@@ -200,6 +203,7 @@ impl Entry {
             failures: 0,
             session: None,
             session_seen: false,
+            apart: false,
             lesson: None,
             held: false,
             cancelling: false,
@@ -472,7 +476,34 @@ impl State {
     /// The ready task that should start next at `now`, if any is due and not held.
     #[must_use]
     pub(super) fn next_ready(&self) -> Option<TaskIx> {
-        self.ready.first().map(|(_, _, ix)| *ix)
+        self.ready
+            .iter()
+            .map(|(_, _, ix)| *ix)
+            .find(|ix| !self.awaits_the_queue(*ix))
+    }
+
+    /// Whether a task's predecessors did not merge with each other, and the merge queue is
+    /// about to find out how they do.
+    fn awaits_the_queue(&self, ix: TaskIx) -> bool {
+        self.task(ix).apart
+            && self
+                .before(ix)
+                .any(|before| self.queue.is_deciding(self.name(before)))
+    }
+
+    /// Whether it is worth while to begin a task once more whose predecessors did not merge
+    /// with each other.
+    pub(super) fn may_come_together(&self, ix: TaskIx) -> bool {
+        self.awaits_the_queue(ix)
+            || (self.task(ix).failures == 1
+                && self
+                    .before(ix)
+                    .any(|before| self.queue.is_resolved(self.name(before))))
+    }
+
+    fn before(&self, ix: TaskIx) -> impl Iterator<Item = TaskIx> {
+        let facts = self.facts(ix);
+        facts.needs.iter().chain(&facts.after).copied()
     }
 
     /// Moves the tasks whose pause is over to the ready queue; returns when the next one is.
@@ -518,6 +549,7 @@ impl State {
                     let early = !self.is_free(ix);
                     let entry = &mut self.tasks[ix.index()];
                     entry.place = Some(place.clone());
+                    entry.apart = false;
                     entry.early = early;
                 }
             }
@@ -625,7 +657,9 @@ impl State {
                 }
                 self.queue.integration_ended(result, done);
                 self.integration = Some(result.clone());
-                self.phase = Phase::Running;
+                // The end of the run follows. A journal that was cut off between the two ends
+                // this integration once more, in the mode that was asked for, and begins no
+                // other.
             }
             Record::QueueStarted { work } => self.queue.started(work),
             Record::QueueEnded { result } => {
@@ -727,7 +761,10 @@ impl State {
             ),
             AttemptEnd::Failed { class, detail } => {
                 let entry = &mut self.tasks[ix.index()];
-                entry.lesson = Some(detail.clone());
+                entry.apart = *class == FailureClass::DependencyConflict;
+                if !entry.apart {
+                    entry.lesson = Some(detail.clone());
+                }
                 entry.failures += 1;
                 self.set(
                     ix,

@@ -483,6 +483,14 @@ impl Stepper<'_> {
         };
         let (class, detail) = (*class, detail.clone());
         let task = self.name(ix);
+        if class == FailureClass::DependencyConflict && self.state.may_come_together(ix) {
+            self.record(Record::Requeued {
+                task,
+                start: StartMode::Fresh,
+                not_before: Timestamp(0),
+            });
+            return;
+        }
         let answer = retry::decide(
             self.state.policy.retry,
             class,

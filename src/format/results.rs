@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::status_file::Tokens;
-use crate::core::record::{IntegrationEnd, Verdict};
+use crate::core::id::TaskName;
+use crate::core::record::{AsideWhy, IntegrationEnd, Verdict};
 
 /// The file itself. What is unknown is null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -46,6 +47,12 @@ pub struct ResultsFile {
     pub tasks: Vec<TaskResult>,
     /// How integration ended; null when there was none.
     pub integration: Option<IntegrationResult>,
+    /// How often the verify command was run on merged commits.
+    #[serde(default)]
+    pub verify_runs: u32,
+    /// Commits on which the verify command gave both answers.
+    #[serde(default)]
+    pub flaky: Vec<FlakyCheck>,
     /// What is left to be done, for people.
     pub follow_ups: Vec<String>,
 }
@@ -132,6 +139,97 @@ pub struct TaskResult {
     pub issue_number: Option<u64>,
     /// Its pull request.
     pub pull_request_url: Option<String>,
+    /// Where its result stands; null while it is not done.
+    #[serde(default)]
+    pub integration: Option<TaskIntegration>,
+}
+
+/// Where the result of a task stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskIntegration {
+    /// `delivered`, `proven` (merged and found good), `merged` (not proven yet), `resolving`
+    /// (an instance resolves its conflict), `set-aside`, or `not-delivered` for none of these.
+    pub state: String,
+    /// The commit that holds it and all that was merged before it; null while it is in none.
+    pub commit: Option<String>,
+    /// Why it is not delivered with the others; null unless it was set aside.
+    pub set_aside: Option<SetAside>,
+    /// Conflicts that were settled without a person or a model on the way to `commit`.
+    pub settled: Vec<Settled>,
+}
+
+/// Why a result is not delivered with the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SetAside {
+    /// `red` (the verify command fails with it), `conflict` (it does not merge) or `because`
+    /// (it builds on one that was set aside).
+    pub why: String,
+    /// The paths in conflict.
+    pub files: Vec<String>,
+    /// The tasks with which it is red or in conflict, or on which it builds.
+    pub with: Vec<String>,
+    /// The merged commit that is red.
+    pub commit: Option<String>,
+    /// The end of what the verify command printed, or what became of the instance that was to
+    /// resolve the conflict.
+    pub evidence: Option<String>,
+}
+
+impl From<&AsideWhy> for SetAside {
+    fn from(why: &AsideWhy) -> Self {
+        let names = |tasks: &[TaskName]| tasks.iter().map(ToString::to_string).collect();
+        match why {
+            AsideWhy::Red { commit, tail, with } => Self {
+                why: "red".to_owned(),
+                files: Vec::new(),
+                with: names(with),
+                commit: Some(commit.to_string()),
+                evidence: Some(tail.clone()).filter(|tail| !tail.is_empty()),
+            },
+            AsideWhy::Conflict {
+                files,
+                with,
+                detail,
+            } => Self {
+                why: "conflict".to_owned(),
+                files: files.clone(),
+                with: names(with),
+                commit: None,
+                evidence: detail.clone(),
+            },
+            AsideWhy::Because { task } => Self {
+                why: "because".to_owned(),
+                files: Vec::new(),
+                with: names(std::slice::from_ref(task)),
+                commit: None,
+                evidence: None,
+            },
+        }
+    }
+}
+
+/// A conflicting file that was settled without a person or a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Settled {
+    /// Its path from the top folder.
+    pub path: String,
+    /// What settled it, as `union` or `rerere`.
+    pub by: String,
+}
+
+/// A commit on which the verify command gave both answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FlakyCheck {
+    /// The commit.
+    pub commit: String,
+    /// How often the command succeeded.
+    pub green: u32,
+    /// How often it failed.
+    pub red: u32,
 }
 
 /// How integration ended.
@@ -142,7 +240,7 @@ pub struct IntegrationResult {
     pub end: String,
     /// The merged commit.
     pub commit: Option<String>,
-    /// The branch that waits for review.
+    /// The branch that waits for review, or for the rest of the results.
     pub branch: Option<String>,
     /// Whether the merged tree was verified.
     pub verified: Option<bool>,

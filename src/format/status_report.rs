@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::results::IntegrationResult;
+use super::results::{FlakyCheck, IntegrationResult, TaskIntegration};
 use super::status_file::StatusFile;
 
 /// The whole report. What is unknown is null; no figure is in it that was not measured.
@@ -64,6 +64,18 @@ pub struct StatusReport {
     pub resolvers: Vec<TaskReport>,
     /// How the last integration ended.
     pub integration: Option<IntegrationResult>,
+    /// What is being done with the results; null while nothing is.
+    #[serde(default)]
+    pub merging: Option<MergingReport>,
+    /// Conflicts that instances resolve now.
+    #[serde(default)]
+    pub resolutions: Vec<ResolutionReport>,
+    /// How often the verify command was run on merged commits.
+    #[serde(default)]
+    pub verify_runs: u32,
+    /// Commits on which the verify command gave both answers.
+    #[serde(default)]
+    pub flaky: Vec<FlakyCheck>,
     /// What wants a person.
     pub issues: Vec<IssueReport>,
     /// Results that would not merge if their tasks ended now; each is an issue as well.
@@ -71,6 +83,46 @@ pub struct StatusReport {
     pub predicted_conflicts: Vec<ConflictReport>,
     /// What could not be read.
     pub problems: Vec<String>,
+}
+
+/// What is being done with the results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MergingReport {
+    /// `merging`, `verifying`, `searching` (for the result that makes the tree red),
+    /// `delivering`, `presenting` (on a branch for people) or `resolving`; null while the
+    /// queue waits.
+    pub state: Option<String>,
+    /// The same for people, with the figures.
+    pub text: String,
+    /// Results that were found good, the delivered ones included.
+    pub proven: usize,
+    /// Results on the base branch.
+    pub delivered: usize,
+    /// Results that were set aside.
+    pub set_aside: usize,
+    /// Tasks of the plan.
+    pub total: usize,
+    /// The results that it is about: merged, verified or searched.
+    pub results: Option<usize>,
+    /// The commit that is verified, delivered or presented.
+    pub commit: Option<String>,
+    /// The run of the verify command on that commit, from 1.
+    pub run: Option<u32>,
+}
+
+/// A conflict that an instance resolves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolutionReport {
+    /// The name of that instance's own task.
+    pub resolver: String,
+    /// The task whose result is to be merged.
+    pub task: String,
+    /// The tasks whose changes it meets.
+    pub with: Vec<String>,
+    /// The paths in conflict.
+    pub files: Vec<String>,
 }
 
 /// Two tasks whose results would not merge.
@@ -138,6 +190,9 @@ pub struct TaskReport {
     pub worked_seconds: f64,
     /// Seconds since something was last seen of its instance.
     pub heartbeat_age_seconds: Option<f64>,
+    /// Where its result stands; null while it is not done.
+    #[serde(default)]
+    pub integration: Option<TaskIntegration>,
     /// Whether a supervisor owns its instance right now.
     pub supervisor_alive: bool,
     /// Its status file, as the supervisor wrote it.
@@ -148,12 +203,15 @@ pub struct TaskReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssueReport {
-    /// `stuck`, `failed`, `conflict`, `predicted conflict`, …
+    /// `stuck`, `failed`, `set aside`, `conflict`, `predicted conflict`, `flaky check`, …
     pub kind: String,
     /// The task, when it is about one.
     pub task: Option<String>,
     /// What happened.
     pub what: String,
+    /// More about it, a line each: both sides of a conflict, the end of an output.
+    #[serde(default)]
+    pub details: Vec<String>,
     /// Options that were considered.
     pub options: Vec<String>,
     /// What to do.

@@ -16,6 +16,7 @@ use crate::core::time::{Millis, Timestamp};
 use crate::store::modified;
 use crate::view::figures::{TimeLeft, overall, time_left, totals};
 use crate::view::lines::short;
+use crate::view::merging;
 use crate::view::page;
 use crate::view::snapshot::{Snapshot, Standing, Word};
 
@@ -246,19 +247,27 @@ pub fn line(snapshot: &Snapshot, style: &Style) -> Option<String> {
             }
             let good = matches!(verdict, Verdict::Success | Verdict::Partial);
             let sign = if good { &signs.success } else { &signs.error };
-            parts.push(format!(
+            let mut text = format!(
                 "{sign} {} of {} tasks done",
                 snapshot.done(),
                 snapshot.tasks.len()
-            ));
+            );
+            match merging::set_aside(snapshot).count() {
+                0 => {}
+                n => text.push_str(&format!(", {n} set aside")),
+            }
+            parts.push(text);
         }
         Standing::Integrating(_) => {
-            parts.push(format!("{} integrating", signs.integration));
+            let doing = merging::activity(snapshot).unwrap_or_else(|| "integrating".to_owned());
+            parts.push(format!("{} {doing}", signs.integration));
             parts.extend(figures(snapshot, style));
         }
         Standing::Running => {
             let what = if snapshot.paused { " paused" } else { "" };
             parts.push(format!("{}{what}", signs.conducting));
+            let doing = merging::activity(snapshot);
+            parts.extend(doing.map(|doing| format!("{} {doing}", signs.integration)));
             parts.extend(figures(snapshot, style));
         }
     }
@@ -283,6 +292,8 @@ fn figures(snapshot: &Snapshot, style: &Style) -> Vec<String> {
         })
         .collect();
     parts.extend(troubled);
+    let aside = merging::set_aside(snapshot);
+    parts.extend(aside.map(|(t, _)| format!("{} {} set aside", signs.error, t.name)));
     for part in &style.show {
         let text = match part {
             Part::Count => Some(format!(
@@ -328,6 +339,8 @@ fn memory(snapshot: &Snapshot) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::record::QueueWork;
+    use crate::view::testkit::{Sample, oid};
 
     fn style(args: &[&str]) -> Result<Style, String> {
         let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
@@ -354,6 +367,26 @@ mod tests {
         ] {
             assert!(style(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_merge_queue_is_shown_while_it_works_and_what_it_set_aside() {
+        let busy = Sample::flat(3)
+            .working("t3", 5, None)
+            .done("t1", 10)
+            .done("t2", 10)
+            .conflict("t2", &["a"], &["t1"])
+            .merged(&[("t1", '1')])
+            .work(QueueWork::Verify { commit: oid('1') });
+        let shown = line(&busy.build(), &Style::default()).unwrap();
+        assert!(shown.contains("⇄ verifying 1"), "{shown}");
+        assert!(shown.contains("✗ t2 set aside"), "{shown}");
+        let ended = Sample::flat(1)
+            .done("t1", 10)
+            .red("t1", &[])
+            .finished(Verdict::Failed);
+        let shown = line(&ended.build(), &Style::default()).unwrap();
+        assert_eq!(shown, "✗ 1 of 1 tasks done, 1 set aside");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::core::id::{Oid, TaskName};
 use crate::git::{GitError, Merge, Repo};
 
 use super::MergeTask;
+use super::mechanical::{Conflict, Settled};
 
 /// Where a series of merges stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,15 +18,17 @@ pub struct MergeStop {
 /// The commit from which a task with dependencies starts: all their results in one.
 ///
 /// One dependency's result is taken as it is; of several, each that contains another one
-/// stands for both. `base` is where a task without dependencies starts.
+/// stands for both. `base` is where a task without dependencies starts. Conflicts are given to
+/// `settle` first.
 ///
 /// # Errors
-/// When git fails; a conflict between the dependencies is the inner error.
+/// When git fails; a conflict between the dependencies that needs thought is the inner error.
 pub fn base_for(
     repo: &Repo,
     base: &Oid,
     dependencies: &[MergeTask],
     task: &TaskName,
+    settle: impl Fn(&Oid, &MergeTask, Conflict<'_>) -> Result<Settled, GitError>,
 ) -> Result<Result<Oid, MergeStop>, GitError> {
     let mut tip = base.clone();
     for dependency in dependencies {
@@ -37,21 +40,34 @@ pub fn base_for(
             tip = head.clone();
             continue;
         }
-        match repo.merge(&tip, head)? {
-            Merge::Clean { tree } => {
-                let message = format!(
-                    "Merge {} as a base for {task}\n\nOrchestra-Task: {task}\n",
-                    dependency.name
-                );
-                tip = repo.commit(&tree, &[tip, head.clone()], &message, None)?;
+        let tree = match repo.merge(&tip, head)? {
+            Merge::Clean { tree } => tree,
+            Merge::Conflict {
+                tree,
+                files,
+                messages,
+            } => {
+                let conflict = Conflict {
+                    tree: &tree,
+                    files: &files,
+                    messages: &messages,
+                };
+                match settle(&tip, dependency, conflict)? {
+                    Settled::All { tree, .. } => tree,
+                    Settled::Some { .. } => {
+                        return Ok(Err(MergeStop {
+                            task: dependency.name.clone(),
+                            files: files.into_iter().map(|f| f.path).collect(),
+                        }));
+                    }
+                }
             }
-            Merge::Conflict { files, .. } => {
-                return Ok(Err(MergeStop {
-                    task: dependency.name.clone(),
-                    files: files.into_iter().map(|f| f.path).collect(),
-                }));
-            }
-        }
+        };
+        let message = format!(
+            "Merge {} as a base for {task}\n\nOrchestra-Task: {task}\n",
+            dependency.name
+        );
+        tip = repo.commit(&tree, &[tip, head.clone()], &message, None)?;
     }
     Ok(Ok(tip))
 }

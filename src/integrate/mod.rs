@@ -223,8 +223,11 @@ impl Bench<'_> {
         })
     }
 
-    /// Settles what needs no thought.
-    fn settle(
+    /// Settles what needs no thought of the conflicts of putting a task on top of `tip`.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn settle(
         &self,
         tip: &Oid,
         task: &MergeTask,

@@ -1,6 +1,9 @@
 //! `orchestra status detailed`: each task with all that is known of it.
 
+use crate::core::record::SettledFile;
+
 use super::lines::{self, short};
+use super::merging::ResultIs;
 use super::page::{Page, Tone, bar, count, fit, money, one_line, plural};
 use super::snapshot::{Snapshot, TaskView};
 use super::summary;
@@ -59,6 +62,12 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
             " (removed)"
         };
         row("worktree", &format!("{}{gone}", place.worktree.display()));
+    }
+    if let Some((text, settled)) = result(snapshot, task) {
+        row("result", &text);
+        for file in settled {
+            row("settled", &format!("{} ({})", file.path, file.by));
+        }
     }
     let Some(status) = task.status.as_ref().filter(|_| task.attempts > 0) else {
         return out;
@@ -128,6 +137,31 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         out.push(format!("{:10}{} {text}", "", page.paint(tone, mark)));
     }
     out
+}
+
+/// Where the result of a task that is done stands, and the conflicts that were settled
+/// mechanically on the way.
+fn result<'a>(snapshot: &'a Snapshot, task: &TaskView) -> Option<(String, &'a [SettledFile])> {
+    let merging = &snapshot.merging;
+    let text = match merging.result(task)? {
+        ResultIs::Delivered(commit) => format!("delivered in {}", commit.short()),
+        ResultIs::Proven(commit) => {
+            let word = merging.good_word();
+            format!("{word} in {}, not delivered yet", commit.short())
+        }
+        ResultIs::Merged(commit) if merging.verifies => {
+            format!("merged in {}, being verified", commit.short())
+        }
+        ResultIs::Merged(commit) => format!("merged in {}", commit.short()),
+        ResultIs::Resolving(resolution) => {
+            format!("in conflict; {} resolves it", resolution.resolver)
+        }
+        // The line above says why.
+        ResultIs::Aside(_) => "set aside, not delivered".to_owned(),
+        ResultIs::Open => return None,
+    };
+    let settled = merging.settled.get(&task.name);
+    Some((text, settled.map_or(&[], Vec::as_slice)))
 }
 
 #[cfg(test)]

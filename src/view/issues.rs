@@ -1,11 +1,14 @@
 //! `orchestra status issues`: what wants a person, and how to answer.
 
-use crate::core::record::IntegrationEnd;
+mod aside;
+
+use crate::core::record::{AsideWhy, IntegrationEnd};
 use crate::core::state::TaskState;
 use crate::format::radar_file::PredictedConflict;
 
 use super::lines;
-use super::page::{Page, Tone, fit, one_line, wrap};
+use super::merging::{self, Flaky};
+use super::page::{Page, Tone, columns, fit, one_line, wrap};
 use super::snapshot::{Snapshot, TaskView, Word};
 use super::summary;
 
@@ -21,6 +24,8 @@ pub struct Issue {
     pub task: Option<String>,
     /// What happened.
     pub what: String,
+    /// More about it: both sides of a conflict, the end of an output. A line each.
+    pub details: Vec<String>,
     /// The options that were considered.
     pub options: Vec<String>,
     /// What to do, as commands or sentences.
@@ -36,13 +41,17 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
     found.extend(of_all(Word::Stuck).map(|t| stuck(snapshot, t)));
     if let Some(end) = &snapshot.integration {
         found.extend(of_integration(snapshot, end));
+    } else if snapshot.is_live() {
+        found.extend(red_base(snapshot));
     }
+    found.extend(merging::set_aside(snapshot).map(|(t, why)| aside::issue(snapshot, t, why)));
     found.extend(snapshot.conflicts.iter().map(|c| predicted(snapshot, c)));
     found.extend(at(Word::Failed).map(|t| failed(snapshot, t)));
     found.extend(of_all(Word::Lost).map(|t| Issue {
         kind: "lost",
         task: Some(t.name.to_string()),
         what: "its supervisor ended without a word".to_owned(),
+        details: vec![],
         options: vec![],
         remedies: vec!["nothing: the conductor tries it again".to_owned()],
     }));
@@ -54,6 +63,7 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
                 kind: "skipped",
                 task: Some(task.name.to_string()),
                 what: format!("it needs {}, which did not get done", cause.name),
+                details: vec![],
                 options: vec![],
                 remedies: vec![format!(
                     "orchestra control retry {} --orchestration {}",
@@ -62,11 +72,13 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
             });
         }
     }
+    found.extend(snapshot.merging.flaky.iter().map(flaky));
     for problem in &snapshot.problems {
         found.push(Issue {
             kind: "unreadable",
             task: None,
             what: problem.clone(),
+            details: vec![],
             options: vec![],
             remedies: vec!["orchestra doctor".to_owned()],
         });
@@ -76,6 +88,7 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
             kind: "no conductor",
             task: None,
             what: "the run is live, but nothing conducts it".to_owned(),
+            details: vec![],
             options: vec![],
             remedies: vec![
                 "orchestra status starts a conductor; orchestra doctor says more".to_owned(),
@@ -93,6 +106,7 @@ fn stuck(snapshot: &Snapshot, task: &TaskView) -> Issue {
         kind: "stuck",
         task: Some(task.name.to_string()),
         what: reason.unwrap_or_else(|| "it did not say why".to_owned()),
+        details: vec![],
         options: status.map(|s| s.options.clone()).unwrap_or_default(),
         remedies: vec![
             format!(
@@ -118,6 +132,7 @@ fn predicted(snapshot: &Snapshot, conflict: &PredictedConflict) -> Issue {
         what: format!(
             "as it stands (for {since}), its work does not merge with that of {other}: {files}"
         ),
+        details: vec![],
         options: vec![],
         remedies: vec![
             "nothing: their instances are told, and it may pass before they are done".to_owned(),
@@ -147,13 +162,94 @@ fn failed(snapshot: &Snapshot, task: &TaskView) -> Issue {
         kind: "failed",
         task: Some(task.name.to_string()),
         what,
+        details: vec![],
         options: vec![],
         remedies,
     }
 }
 
+/// A result that was set aside, with both sides of its conflict or the end of the output.
+#[must_use]
+pub fn of_aside(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> Issue {
+    aside::issue(snapshot, task, why)
+}
+
+/// The verify command gave both answers.
+fn flaky(flaky: &Flaky) -> Issue {
+    Issue {
+        kind: "flaky check",
+        task: None,
+        what: flaky_text(flaky),
+        details: vec![],
+        options: vec![],
+        remedies: vec![
+            "make it dependable: one that fails at times may let a bad result through".to_owned(),
+        ],
+    }
+}
+
+/// A flaky check in a sentence.
+#[must_use]
+pub fn flaky_text(flaky: &Flaky) -> String {
+    format!(
+        "the verify command gave both answers on the same commit {}: {} green, {} red; it \
+         counted as green",
+        flaky.commit.short(),
+        flaky.green,
+        flaky.red
+    )
+}
+
+/// Nothing can be delivered, whatever the tasks do.
+fn red_base(snapshot: &Snapshot) -> Option<Issue> {
+    let (commit, tail) = snapshot.merging.base_is_red.as_ref()?;
+    let base = snapshot.settings.as_ref();
+    let base = base.map_or("the base branch", |s| s.base_branch.as_str());
+    Some(Issue {
+        kind: "base is red",
+        task: None,
+        what: format!(
+            "the verify command is red on {base} itself ({}), before anything is merged",
+            commit.short()
+        ),
+        details: aside::end_of(tail),
+        options: vec![],
+        remedies: vec![format!(
+            "mend {base}, then: orchestra merge automatic --orchestration {}",
+            snapshot.id
+        )],
+    })
+}
+
 fn of_integration(snapshot: &Snapshot, end: &IntegrationEnd) -> Option<Issue> {
-    let what = summary::integration(end).0;
+    let what = merging::ended(snapshot)?.0;
+    if let Some(branch) = merging::too_few(snapshot) {
+        let id = &snapshot.id;
+        return Some(Issue {
+            kind: "not delivered",
+            task: None,
+            what: format!("{what}; they wait on {branch}"),
+            details: vec![],
+            options: vec![],
+            remedies: vec![
+                format!("orchestra merge automatic --orchestration {id} - delivers what can be"),
+                format!("git log -p {branch} - shows it"),
+            ],
+        });
+    }
+    if let IntegrationEnd::Red { .. } = end
+        && let Some(issue) = red_base(snapshot)
+    {
+        return Some(issue);
+    }
+    // Each result that was set aside is an issue of its own, and says more.
+    if matches!(
+        end,
+        IntegrationEnd::Conflict { .. } | IntegrationEnd::Red { .. }
+    ) && !snapshot.merging.aside.is_empty()
+    {
+        return None;
+    }
     let merge = "orchestra merge automatic, once that is solved".to_owned();
     let (kind, task, remedies) = match end {
         IntegrationEnd::Delivered { .. } | IntegrationEnd::Reviewable { .. } => return None,
@@ -181,6 +277,7 @@ fn of_integration(snapshot: &Snapshot, end: &IntegrationEnd) -> Option<Issue> {
         kind,
         task,
         what,
+        details: vec![],
         options: vec![],
         remedies,
     })
@@ -199,7 +296,7 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
         let (mark, tone) = match issue.kind {
             "stuck" => (lines::symbol(Word::Stuck), Tone::Warn),
             "skipped" => (lines::symbol(Word::Skipped), Tone::Faint),
-            "predicted conflict" => (lines::symbol(Word::Stuck), Tone::Warn),
+            "predicted conflict" | "flaky check" => (lines::symbol(Word::Stuck), Tone::Warn),
             "lost" => (lines::symbol(Word::Lost), Tone::Warn),
             _ => (lines::symbol(Word::Failed), Tone::Bad),
         };
@@ -214,13 +311,30 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
         for line in wrap(&issue.what, page.width.saturating_sub(4)) {
             text.push_str(&format!("    {line}\n"));
         }
+        for detail in &issue.details {
+            // What is quoted keeps its indent.
+            let said = detail.trim_start();
+            let indent = 4 + detail.len() - said.len();
+            for line in wrap(said, page.width.saturating_sub(indent)) {
+                text.push_str(&format!("{:indent$}{line}\n", ""));
+            }
+        }
         for (n, option) in issue.options.iter().enumerate() {
             let option = fit(&one_line(option), page.width.saturating_sub(16));
             text.push_str(&format!("    option {}: {option}\n", n + 1));
         }
         for remedy in &issue.remedies {
             // Commands must stay in one piece to be copied.
-            text.push_str(&format!("    -> {}\n", one_line(remedy)));
+            let remedy = one_line(remedy);
+            match remedy.rsplit_once(" - ") {
+                Some((command, why)) if columns(&remedy) + 7 > page.width => {
+                    text.push_str(&format!("    -> {command}\n"));
+                    for line in wrap(why, page.width.saturating_sub(7)) {
+                        text.push_str(&format!("       {line}\n"));
+                    }
+                }
+                _ => text.push_str(&format!("    -> {remedy}\n")),
+            }
         }
     }
     text

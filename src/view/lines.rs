@@ -5,6 +5,8 @@
 use crate::core::state::TaskState;
 use crate::core::time::{Millis, Timestamp};
 
+use super::log_line;
+use super::merging::ResultIs;
 use super::page::{Page, Tone, columns, fit, one_line, wrap};
 use super::snapshot::{EmergencyView, Snapshot, TaskView, Word};
 
@@ -82,14 +84,28 @@ pub fn activity(task: &TaskView) -> Option<String> {
     Some(activity.replace(&format!("{}/", place.worktree.display()), ""))
 }
 
+/// The symbol of a task and how it looks: a result that was set aside wants a person, though
+/// its task is done.
+#[must_use]
+pub fn mark(snapshot: &Snapshot, task: &TaskView) -> (&'static str, Tone) {
+    match snapshot.merging.result(task) {
+        Some(ResultIs::Aside(_)) => (symbol(Word::Stuck), Tone::Warn),
+        _ => (symbol(task.word()), tone(task.word())),
+    }
+}
+
 /// The line form, at most as wide as the page.
 #[must_use]
 pub fn task_line(snapshot: &Snapshot, task: &TaskView, page: &Page) -> String {
     let word = task.word();
-    let head = format!("{} {} - ", symbol(word), label(task));
+    let (symbol, tone) = mark(snapshot, task);
+    let head = format!("{symbol} {} - ", label(task));
     let mut state = word.text().to_owned();
     if let Some(time) = time(task, snapshot.taken_at) {
         state.push_str(&format!(" ({})", short(time)));
+    }
+    if let Some(result) = snapshot.merging.word(task) {
+        state.push_str(&format!(", {result}"));
     }
     let mut tail = String::new();
     if let Some(title) = task.title() {
@@ -101,10 +117,9 @@ pub fn task_line(snapshot: &Snapshot, task: &TaskView, page: &Page) -> String {
     } else {
         fit(&tail, room)
     };
-    let tone = tone(word);
     format!(
         "{}{}{}",
-        page.paint(tone, symbol(word)) + &head[symbol(word).len()..],
+        page.paint(tone, symbol) + &head[symbol.len()..],
         page.paint(tone, &state),
         if tone == Tone::Faint {
             page.faint(&tail)
@@ -131,6 +146,18 @@ pub fn below(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         }
         lines.extend(wrapped.into_iter().map(|l| format!("    {l}")));
     };
+    match snapshot.merging.result(task) {
+        Some(ResultIs::Aside(why)) => say("Set aside", &log_line::aside(why)),
+        Some(ResultIs::Resolving(resolution)) => say(
+            "Conflict",
+            &format!(
+                "{} resolves it ({})",
+                resolution.resolver,
+                resolution.files.join(", ")
+            ),
+        ),
+        _ => {}
+    }
     match word {
         Word::Stuck => {
             let reason = task.instance().and_then(|s| s.stuck_reason.as_deref());

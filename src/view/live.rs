@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use super::clock;
 use super::figures;
 use super::lines::{self, short};
+use super::merging;
 use super::page::{Page, bar, cell, columns, fit, one_line, plural};
-use super::snapshot::{Snapshot, TaskView, Word};
+use super::snapshot::{Snapshot, Standing, TaskView, Word};
 use super::summary;
 
 /// The block that opens a run: the tasks with their roles, where they are worked on, how
@@ -125,7 +126,12 @@ pub fn region(snapshot: &Snapshot, page: &Page, rows: usize) -> Vec<String> {
             page.width,
         )));
     }
-    let footer = format!("time left {}", summary::time_left(snapshot));
+    let left = format!("time left {}", summary::time_left(snapshot));
+    let footer = match merging::progress(snapshot) {
+        Some(text) if matches!(snapshot.standing, Standing::Integrating(_)) => text,
+        Some(text) => format!("{left}; {text}"),
+        None => left,
+    };
     out.push(page.faint(&fit(&footer, page.width)));
     out
 }
@@ -160,7 +166,8 @@ fn task_row(snapshot: &Snapshot, task: &TaskView, name_width: usize, page: &Page
         Word::PrReady => task.pull_request().map(str::to_owned),
         _ => lines::below(snapshot, task, &Page::new(page.width, false))
             .first()
-            .map(|l| l.trim().to_owned()),
+            .map(|l| l.trim().to_owned())
+            .or_else(|| snapshot.merging.word(task).map(str::to_owned)),
     };
     let start = format!(" {} ", cell(task.name.as_str(), name_width));
     let middle = format!(" {percent} {:>6}  ", time.unwrap_or_default());
@@ -169,10 +176,10 @@ fn task_row(snapshot: &Snapshot, task: &TaskView, name_width: usize, page: &Page
         &one_line(&doing.unwrap_or_default()),
         page.width.saturating_sub(used),
     );
-    let tone = lines::tone(word);
+    let (symbol, tone) = lines::mark(snapshot, task);
     let row = format!(
         "{}{start}{}{middle}{}",
-        page.paint(tone, lines::symbol(word)),
+        page.paint(tone, symbol),
         page.paint(tone, &cell(word.text(), 9)),
         page.faint(&doing)
     );

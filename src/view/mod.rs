@@ -12,6 +12,7 @@ pub mod lines;
 pub mod live;
 pub mod log_line;
 pub mod machine;
+pub mod merging;
 pub mod page;
 pub mod plan;
 pub mod report;

@@ -6,6 +6,7 @@ use crate::core::time::Millis;
 
 use super::clock::date_time;
 use super::issues::{self, Issue};
+use super::merging;
 use super::page::{money, one_line, plural};
 use super::report_json::follow_ups;
 use super::snapshot::{Snapshot, TaskView};
@@ -19,6 +20,7 @@ pub fn success(snapshot: &Snapshot, files: Option<&[String]>) -> String {
     text.push_str(&facts(snapshot));
     text.push_str("\n## Summary\n\n");
     text.push_str(&tasks(snapshot));
+    text.push_str(&set_aside(snapshot));
     text.push_str("\n## Files modified\n\n");
     match files {
         Some([]) => text.push_str("None.\n"),
@@ -81,7 +83,10 @@ pub fn failure(snapshot: &Snapshot) -> String {
     for issue in &issues {
         text.push_str(&of_issue(issue));
     }
-    if let Some(IntegrationEnd::Red { tail, .. }) = &snapshot.integration {
+    // What was set aside has its output with it.
+    if let Some(IntegrationEnd::Red { tail, .. }) = &snapshot.integration
+        && snapshot.merging.aside.is_empty()
+    {
         text.push_str(&format!(
             "\nThe end of what the verify command printed:\n\n{}",
             fenced(tail)
@@ -167,8 +172,13 @@ fn facts(snapshot: &Snapshot) -> String {
         "Tasks",
         &format!("{} of {} done", snapshot.done(), snapshot.tasks.len()),
     );
-    if let Some(end) = &snapshot.integration {
-        row("Integration", &one_line(&summary::integration(end).0));
+    if let Some((text, _)) = merging::ended(snapshot) {
+        row("Integration", &one_line(&text));
+    }
+    match snapshot.merging.verify_runs {
+        0 => {}
+        1 => row("Verify runs", "1 on merged results"),
+        n => row("Verify runs", &format!("{n} on merged results")),
     }
     row(
         "Cost",
@@ -183,6 +193,7 @@ fn tasks(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for task in &snapshot.tasks {
         let mut parts = vec![task.word().text().to_lowercase()];
+        parts.extend(snapshot.merging.word(task).map(str::to_lowercase));
         if task.attempts > 0 {
             parts.push(Millis::to_string(&task.worked));
         }
@@ -208,6 +219,32 @@ fn tasks(snapshot: &Snapshot) -> String {
             text.push_str(&format!(" - {}", one_line(url)));
         }
         text.push('\n');
+        for file in snapshot
+            .merging
+            .settled
+            .get(&task.name)
+            .into_iter()
+            .flatten()
+        {
+            text.push_str(&format!(
+                "  - conflict in `{}` settled mechanically ({})\n",
+                one_line(&file.path),
+                one_line(&file.by)
+            ));
+        }
+    }
+    text
+}
+
+/// The results that were set aside, with what a person needs in order to decide about them.
+fn set_aside(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    let aside = merging::set_aside(snapshot);
+    for issue in aside.map(|(task, why)| issues::of_aside(snapshot, task, why)) {
+        text.push_str(&of_issue(&issue));
+    }
+    if !text.is_empty() {
+        text.insert_str(0, "\n## Set aside\n\n");
     }
     text
 }
@@ -215,6 +252,13 @@ fn tasks(snapshot: &Snapshot) -> String {
 fn of_issue(issue: &Issue) -> String {
     let name = issue.task.as_deref().unwrap_or("the run");
     let mut text = format!("- **{name}** ({}): {}\n", issue.kind, one_line(&issue.what));
+    if !issue.details.is_empty() {
+        text.push('\n');
+        for line in fenced(&issue.details.join("\n")).lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text.push('\n');
+    }
     for option in &issue.options {
         text.push_str(&format!("  - considered: {}\n", one_line(option)));
     }
@@ -286,8 +330,8 @@ mod tests {
 
         ## Summary
 
-        - **t1** (done, 1m, 2 files, +120 -7): t1 works, with tests.
-        - **t2** (done, 30s, 2 files, +120 -7): t2 works, with tests.
+        - **t1** (done, delivered, 1m, 2 files, +120 -7): t1 works, with tests.
+        - **t2** (done, delivered, 30s, 2 files, +120 -7): t2 works, with tests.
 
         ## Files modified
 

@@ -5,14 +5,17 @@ use crate::core::state::TaskState;
 use crate::core::time::Millis;
 use crate::format::SCHEMA_VERSION;
 use crate::format::results::{
-    IntegrationResult, ResultTotals, ResultsFile, TaskResult, TaskStatus,
+    FlakyCheck, IntegrationResult, ResultTotals, ResultsFile, SetAside, Settled, TaskIntegration,
+    TaskResult, TaskStatus,
 };
 use crate::format::status_report::{
-    ConflictReport, EmergencyReport, IssueReport, StatusReport, TaskReport,
+    ConflictReport, EmergencyReport, IssueReport, MergingReport, ResolutionReport, StatusReport,
+    TaskReport,
 };
 
 use super::clock::rfc3339;
 use super::figures::{self, TimeLeft};
+use super::merging::{self, Doing, ResultIs};
 use super::snapshot::{Snapshot, Standing, TaskView, Word};
 use super::{issues, lines};
 
@@ -121,13 +124,28 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
             .iter()
             .map(|t| task_report(snapshot, t))
             .collect(),
-        integration: snapshot.integration.as_ref().map(IntegrationResult::from),
+        integration: integration_result(snapshot),
+        merging: merging_report(snapshot),
+        resolutions: snapshot
+            .merging
+            .resolutions
+            .iter()
+            .map(|resolution| ResolutionReport {
+                resolver: resolution.resolver.to_string(),
+                task: resolution.task.to_string(),
+                with: resolution.with.iter().map(ToString::to_string).collect(),
+                files: resolution.files.clone(),
+            })
+            .collect(),
+        verify_runs: snapshot.merging.verify_runs,
+        flaky: flaky(snapshot),
         issues: issues::issues(snapshot)
             .into_iter()
             .map(|i| IssueReport {
                 kind: i.kind.to_owned(),
                 task: i.task,
                 what: i.what,
+                details: i.details,
                 options: i.options,
                 remedies: i.remedies,
             })
@@ -169,6 +187,7 @@ fn task_report(snapshot: &Snapshot, task: &TaskView) -> TaskReport {
         ended_at: task.ended_at.map(rfc3339),
         worked_seconds: seconds(task.worked),
         heartbeat_age_seconds: task.heartbeat_age(snapshot.taken_at).map(seconds),
+        integration: task_integration(snapshot, task),
         supervisor_alive: task.supervisor_alive,
         instance: task.status.clone(),
     }
@@ -232,7 +251,9 @@ pub fn results(snapshot: &Snapshot) -> ResultsFile {
             .iter()
             .map(|t| task_result(snapshot, t))
             .collect(),
-        integration: integration.map(IntegrationResult::from),
+        integration: integration_result(snapshot),
+        verify_runs: snapshot.merging.verify_runs,
+        flaky: flaky(snapshot),
         follow_ups: follow_ups(snapshot),
     }
 }
@@ -270,7 +291,84 @@ fn task_result(snapshot: &Snapshot, task: &TaskView) -> TaskResult {
         dependencies: names(snapshot, &task.needs),
         issue_number: task.issue_number,
         pull_request_url: task.pull_request().map(str::to_owned),
+        integration: task_integration(snapshot, task),
     }
+}
+
+/// How integration ended, with the branch on which results wait that were too few.
+fn integration_result(snapshot: &Snapshot) -> Option<IntegrationResult> {
+    let mut result = IntegrationResult::from(snapshot.integration.as_ref()?);
+    if let Some(branch) = merging::too_few(snapshot) {
+        result.branch = Some(branch.to_string());
+    }
+    Some(result)
+}
+
+fn task_integration(snapshot: &Snapshot, task: &TaskView) -> Option<TaskIntegration> {
+    let result = snapshot.merging.result(task)?;
+    let (commit, set_aside) = match result {
+        ResultIs::Delivered(commit) | ResultIs::Proven(commit) | ResultIs::Merged(commit) => {
+            (Some(commit.to_string()), None)
+        }
+        ResultIs::Aside(why) => (None, Some(SetAside::from(why))),
+        ResultIs::Resolving(_) | ResultIs::Open => (None, None),
+    };
+    let settled = snapshot.merging.settled.get(&task.name);
+    Some(TaskIntegration {
+        state: result.name().to_owned(),
+        settled: settled
+            .into_iter()
+            .flatten()
+            .filter(|_| commit.is_some())
+            .map(|file| Settled {
+                path: file.path.clone(),
+                by: file.by.clone(),
+            })
+            .collect(),
+        commit,
+        set_aside,
+    })
+}
+
+fn flaky(snapshot: &Snapshot) -> Vec<FlakyCheck> {
+    let flaky = snapshot.merging.flaky.iter();
+    flaky
+        .map(|f| FlakyCheck {
+            commit: f.commit.to_string(),
+            green: f.green,
+            red: f.red,
+        })
+        .collect()
+}
+
+fn merging_report(snapshot: &Snapshot) -> Option<MergingReport> {
+    let merging = &snapshot.merging;
+    let (state, results, commit, run) = match &merging.doing {
+        Some(Doing::Merging(n)) => (Some("merging"), Some(*n), None, None),
+        Some(Doing::Verifying {
+            commit,
+            results,
+            run,
+        }) => (Some("verifying"), Some(*results), Some(commit), Some(*run)),
+        Some(Doing::Searching(n)) => (Some("searching"), Some(*n), None, None),
+        Some(Doing::Suspecting(_)) => (Some("searching"), Some(1), None, None),
+        Some(Doing::CheckingBase) => (Some("searching"), None, None, None),
+        Some(Doing::Delivering(commit)) => (Some("delivering"), None, Some(commit), None),
+        Some(Doing::Presenting(commit)) => (Some("presenting"), None, Some(commit), None),
+        None if !merging.resolutions.is_empty() => (Some("resolving"), None, None, None),
+        None => (None, None, None, None),
+    };
+    Some(MergingReport {
+        state: state.map(str::to_owned),
+        text: merging::progress(snapshot)?,
+        proven: merging.good(),
+        delivered: merging.delivered.len(),
+        set_aside: merging.aside.len(),
+        total: snapshot.tasks.len(),
+        results,
+        commit: commit.map(ToString::to_string),
+        run,
+    })
 }
 
 /// What is left to be done when the run has ended.
@@ -288,6 +386,18 @@ pub fn follow_ups(snapshot: &Snapshot) -> Vec<String> {
             None => format!("{}: {}", t.name, lines::symbol(t.word())),
         })
         .collect();
+    let aside = merging::set_aside(snapshot);
+    list.extend(aside.map(|(task, why)| merging::follow_up(snapshot, task, why)));
+    list.extend(snapshot.merging.flaky.iter().map(issues::flaky_text));
+    if let Some(branch) = merging::too_few(snapshot) {
+        let ended = merging::ended(snapshot).map_or_else(String::new, |(text, _)| text);
+        list.push(format!(
+            "{ended}; they wait on {branch}, and `orchestra merge automatic --orchestration {}` \
+             delivers them",
+            snapshot.id
+        ));
+        return list;
+    }
     match &snapshot.integration {
         Some(IntegrationEnd::Delivered {
             verified: false, ..
@@ -298,7 +408,7 @@ pub fn follow_ups(snapshot: &Snapshot) -> Vec<String> {
             list.push(format!("review {branch} and merge it"));
         }
         Some(IntegrationEnd::Delivered { .. }) | None => {}
-        Some(end) => list.push(super::summary::integration(end).0),
+        Some(_) => list.extend(merging::ended(snapshot).map(|(text, _)| text)),
     }
     list
 }

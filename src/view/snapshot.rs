@@ -21,6 +21,7 @@ use crate::store::layout::RunDir;
 use crate::store::{atomic, lock};
 
 use super::clock;
+use super::merging::Merging;
 
 /// Why there is nothing to look at.
 #[derive(Debug, thiserror::Error)]
@@ -345,6 +346,8 @@ pub struct Snapshot {
     pub integration: Option<IntegrationEnd>,
     /// Whether all that was delivered was taken back.
     pub taken_back: bool,
+    /// What became of the results, and what is being done with them.
+    pub merging: Merging,
     /// Whether a conductor holds the run's lock.
     pub conductor_alive: bool,
     /// When the run began.
@@ -405,6 +408,7 @@ impl Snapshot {
             cancelling: false,
             integration: None,
             taken_back: false,
+            merging: Merging::default(),
             conductor_alive: lock::is_held(&run.conductor_lock()),
             begun_at: None,
             ended_at: None,
@@ -490,10 +494,13 @@ impl Snapshot {
             };
             return;
         };
+        let settings_verify = settings.verify.is_some();
         let facts = TaskFacts::of(plan, settings.max_attempts);
         let records = lines.iter().map(|l| &l.entry);
         let state = State::replay(facts, settings.policy(), records);
         self.take_state(&state);
+        self.merging = Merging::of(&state, lines);
+        self.merging.verifies = settings_verify;
     }
 
     /// Fills in a state; times come from [`Snapshot::take_times`].

@@ -5,6 +5,7 @@ use crate::core::record::{IntegrationEnd, MergeMode, Verdict};
 use super::clock;
 use super::figures::{self, TimeLeft};
 use super::lines::{self, short};
+use super::merging;
 use super::page::{Page, Tone, bar, fit, one_line, plural};
 use super::snapshot::{Snapshot, Standing, Word};
 
@@ -173,8 +174,11 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
     if let Some((at, of)) = figures::phase(snapshot) {
         row("phase", &format!("{at} of {of}"));
     }
-    if let Some(end) = &snapshot.integration {
-        row("results", &one_line(&integration(end).0));
+    if let Some(text) = merging::progress(snapshot) {
+        row("merging", &one_line(&text));
+    }
+    if let Some((text, _)) = merging::ended(snapshot) {
+        row("results", &one_line(&text));
     } else if snapshot.taken_back {
         row("results", "delivered, and taken back");
     }
@@ -215,6 +219,12 @@ fn hints(snapshot: &Snapshot, page: &Page) -> String {
     }
     if !snapshot.conflicts.is_empty() {
         hints.push("orchestra status issues - which tasks are about to be in conflict");
+    }
+    if merging::set_aside(snapshot).next().is_some() {
+        hints.push("orchestra status issues - what was set aside, and what you can do");
+    }
+    if merging::too_few(snapshot).is_some() {
+        hints.push("orchestra merge automatic - deliver what can be delivered");
     }
     if matches!(snapshot.standing, Standing::Finished { .. })
         && snapshot.count(&[Word::Failed, Word::Skipped, Word::Cancelled]) > 0
@@ -373,8 +383,8 @@ mod tests {
         results    delivered as cccccccccc (verified)
         ended      2026-11-21 09:01:30 UTC
 
-        [+] t1 - DONE (1m) - Make t1 work as it should
-        [+] t2 - DONE (30s) - Make t2 work as it should
+        [+] t1 - DONE (1m), delivered - Make t1 work as it should
+        [+] t2 - DONE (30s), delivered - Make t2 work as it should
         "#);
     }
 

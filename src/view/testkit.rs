@@ -5,13 +5,17 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::clock;
+use super::merging::Merging;
 use super::snapshot::{EmergencyView, Snapshot, Standing, TaskView};
 use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use crate::core::graph::TaskIx;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 use crate::core::plan::Priority;
 use crate::core::queue::QueuePolicy;
-use crate::core::record::{MergeMode, Place, Record, Verdict};
+use crate::core::record::{
+    AsideWhy, IntegrationEnd, MergeMode, Place, QueueItem, QueueLink, QueueResult, QueueWork,
+    Record, SettledFile, Verdict,
+};
 use crate::core::retry::RetryPolicy;
 use crate::core::state::{Policy, State, TaskFacts};
 use crate::core::time::{Millis, Timestamp};
@@ -272,6 +276,147 @@ impl Sample {
         self
     }
 
+    /// The results of these tasks were merged, in this order, each link's commit beginning with
+    /// the letter given.
+    pub(crate) fn merged(mut self, links: &[(&str, char)]) -> Self {
+        let links: Vec<QueueLink> = links
+            .iter()
+            .map(|(task, commit)| QueueLink {
+                task: name(task),
+                commit: oid(*commit),
+                settled: vec![],
+            })
+            .collect();
+        let items = links
+            .iter()
+            .map(|link| QueueItem {
+                task: link.task.clone(),
+                head: oid('d'),
+                needs: vec![],
+            })
+            .collect();
+        self = self.work(QueueWork::Merge {
+            onto: None,
+            items,
+            trial: false,
+        });
+        self.at(Record::QueueEnded {
+            result: QueueResult::Merged {
+                base: oid('b'),
+                links,
+                conflicts: vec![],
+            },
+        });
+        self
+    }
+
+    /// The last conflict that was settled mechanically is in this file of this task.
+    pub(crate) fn settled(mut self, task: &str, path: &str, by: &str) -> Self {
+        for (_, record) in &mut self.records {
+            if let Record::QueueEnded {
+                result: QueueResult::Merged { links, .. },
+            } = record
+            {
+                for link in links.iter_mut().filter(|l| l.task == name(task)) {
+                    link.settled.push(SettledFile {
+                        path: path.into(),
+                        by: by.into(),
+                    });
+                }
+            }
+        }
+        self
+    }
+
+    /// The merge queue is at this piece of work.
+    pub(crate) fn work(self, work: QueueWork) -> Self {
+        self.record(Record::QueueStarted { work })
+    }
+
+    /// The verify command was run on a commit.
+    pub(crate) fn verified(self, commit: char, green: bool) -> Self {
+        self.work(QueueWork::Verify {
+            commit: oid(commit),
+        })
+        .record(Record::QueueEnded {
+            result: QueueResult::Verified {
+                green,
+                tail: if green {
+                    String::new()
+                } else {
+                    "running 2 tests\ntest orders ... FAILED\nerror: 1 test failed".into()
+                },
+            },
+        })
+    }
+
+    /// All that is merged up to a commit is proven.
+    pub(crate) fn proven(self, commit: char) -> Self {
+        self.record(Record::Proven {
+            commit: oid(commit),
+            verified: true,
+        })
+    }
+
+    /// A result was set aside.
+    pub(crate) fn aside(self, task: &str, why: AsideWhy) -> Self {
+        self.record(Record::SetAside {
+            task: name(task),
+            why,
+        })
+    }
+
+    /// A result was set aside as it makes the tree red.
+    pub(crate) fn red(self, task: &str, with: &[&str]) -> Self {
+        let why = AsideWhy::Red {
+            commit: oid('e'),
+            tail: "running 2 tests\ntest orders ... FAILED\nerror: 1 test failed".into(),
+            with: with.iter().map(|n| name(n)).collect(),
+        };
+        self.aside(task, why)
+    }
+
+    /// A result was set aside as it conflicts with others.
+    pub(crate) fn conflict(self, task: &str, files: &[&str], with: &[&str]) -> Self {
+        let why = AsideWhy::Conflict {
+            files: files.iter().map(|f| (*f).to_owned()).collect(),
+            with: with.iter().map(|n| name(n)).collect(),
+            detail: None,
+        };
+        self.aside(task, why)
+    }
+
+    /// What is proven was delivered, and integration ended so.
+    pub(crate) fn delivered(self, commit: char) -> Self {
+        self.work(QueueWork::Deliver {
+            from: oid('b'),
+            to: oid(commit),
+        })
+        .record(Record::QueueEnded {
+            result: QueueResult::Delivered,
+        })
+        .record(Record::IntegrationEnded {
+            result: IntegrationEnd::Delivered {
+                from: oid('b'),
+                to: oid(commit),
+                verified: true,
+            },
+        })
+    }
+
+    /// What is proven was put on a branch for people.
+    pub(crate) fn presented(self, commit: char) -> Self {
+        self.work(QueueWork::Present {
+            from: oid('b'),
+            commit: oid(commit),
+        })
+        .record(Record::QueueEnded {
+            result: QueueResult::Presented {
+                branch: BranchName::parse("orchestra/run-1").unwrap(),
+            },
+        })
+    }
+
     /// One more record, now.
     pub(crate) fn record(mut self, record: Record) -> Self {
         self.at(record);
@@ -345,6 +490,7 @@ impl Sample {
             cancelling: false,
             integration: None,
             taken_back: false,
+            merging: Merging::default(),
             conductor_alive: true,
             begun_at: None,
             ended_at: None,
@@ -354,6 +500,7 @@ impl Sample {
         };
         snapshot.take_times(&lines);
         snapshot.take_state(&state);
+        snapshot.merging = Merging::of(&state, &lines);
         snapshot
     }
 }

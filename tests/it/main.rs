@@ -20,14 +20,19 @@ mod instance;
 mod journal_fixture;
 mod leftovers;
 mod merging;
+mod queue;
+mod queue_base;
+mod queue_faults;
 mod radar;
 mod refusals;
 mod resolving;
 mod restore;
+mod set_aside;
 mod steering;
 mod supervise;
 mod surroundings;
 #[path = "../support/terminal.rs"]
+#[allow(unreachable_pub, reason = "shared with the other tests")]
 mod terminal;
 mod tidying;
 mod undo;

@@ -74,6 +74,29 @@ fn prompt(run: &RunDir, task: &str) -> Value {
 }
 
 #[test]
+fn what_builds_on_both_sides_begins_with_what_the_resolver_made_of_them() {
+    let room = Room::new();
+    room.commit("file", BEFORE);
+    room.plan_of(&json!({"tasks": [
+        {"name": "loud"}, {"name": "polite"},
+        {"name": "both", "dependencies": ["loud", "polite"]},
+    ]}));
+    let resolver = json!({"steps": ends_merge(&file("MIDDLE, PLEASE"))});
+    room.script(&json!({
+        "loud": changes("MIDDLE"), "polite": changes("middle, please"),
+        "resolve-loud": resolver, "resolve-polite": resolver,
+        "both": {"steps": [
+            {"require": {"path": "file", "contains": "MIDDLE, PLEASE"}},
+            {"write": {"path": "both", "text": "x\n"}}, {"commit": "Both"}]},
+    }));
+    room.run(&["--verify", VERIFY]).expect(0);
+    assert!(room.repo.join("both").exists());
+    assert_eq!(room.read("file"), file("MIDDLE, PLEASE"));
+    assert_eq!(resolvers(&room, &room.only_run()).len(), 1);
+    room.assert_tidy();
+}
+
+#[test]
 fn a_conflict_is_resolved_verified_delivered_and_tidied_up() {
     let both = file("MIDDLE, PLEASE");
     let room = room(&[("resolve-polite", json!({"steps": ends_merge(&both)}))]);

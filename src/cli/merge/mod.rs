@@ -205,7 +205,9 @@ fn merge(
             orchestration_id: run.id().to_string(),
             integration: state.integration(),
         })?;
-    } else if let Some(text) = state.integration().map(next_step) {
+    } else if state.queue().aside().is_empty()
+        && let Some(text) = state.integration().map(next_step)
+    {
         cx.print(&format!("{text}\n"))?;
     }
     Ok(exit)

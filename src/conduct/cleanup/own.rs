@@ -2,6 +2,7 @@
 //! branch that keeps them until they are delivered.
 
 use std::fs;
+use std::path::Path;
 
 use crate::conduct::context::Context;
 use crate::git::GitError;
@@ -16,6 +17,9 @@ pub(super) fn tidy(context: &Context, room: &Room, item: &mut Item) -> Result<bo
     let known = room.worktrees.iter().any(|w| w.path == path);
     // No task can have this name: it is ours, and holds nobody's work.
     let loose = !known && is_plain_folder(&path);
+    if !room.dry_run {
+        remove_joining(context, room, &path);
+    }
     let branch = integration_branch(context.run.id());
     let tip = match &branch {
         Some(branch) => repo.branch_tip(branch)?,
@@ -69,4 +73,18 @@ pub(super) fn tidy(context: &Context, room: &Room, item: &mut Item) -> Result<bo
         delete_branch(repo, branch, tip, item)?;
     }
     Ok(true)
+}
+
+/// What is left of the worktrees in which the bases of tasks were put together: they are gone
+/// in moments, unless a conductor is killed just then.
+fn remove_joining(context: &Context, room: &Room, scratch: &Path) {
+    let mut beginning = scratch.as_os_str().to_owned();
+    beginning.push("-");
+    for worktree in &room.worktrees {
+        let bytes = worktree.path.as_os_str().as_encoded_bytes();
+        if bytes.starts_with(beginning.as_encoded_bytes()) {
+            // Nobody's work is in it; the next time is as good.
+            let _ = context.repo.worktree_remove(&worktree.path, true);
+        }
+    }
 }

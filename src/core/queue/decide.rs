@@ -275,9 +275,12 @@ impl Decider<'_> {
     fn about_conflict(&self, conflict: &QueueConflict) -> Decision {
         let known = self.queue.resolving.get(&conflict.task);
         let tries = known.map_or(0, |r| r.tries);
+        // Who says how a conflict is to be resolved wants it resolved.
+        let guided = known.is_some_and(|r| r.guidance.is_some());
+        let most = self.policy.resolvers.max(u32::from(guided));
         let item = self.state.find(&conflict.task).and_then(|ix| self.item(ix));
         match item {
-            Some(item) if tries < self.policy.resolvers => Decision::Resolve(Resolution {
+            Some(item) if tries < most => Decision::Resolve(Resolution {
                 resolver: self.resolver_name(&conflict.task),
                 task: conflict.task.clone(),
                 onto: conflict.at.clone(),

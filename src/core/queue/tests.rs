@@ -3,13 +3,13 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::super::attempt::AttemptEnd;
+use super::super::attempt::{AttemptEnd, FailureClass};
 use super::super::event::{Effect, Event, Request};
 use super::super::graph::TaskIx;
 use super::super::id::{BranchName, Oid, TaskName};
 use super::super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, Record, Verdict};
 use super::super::retry::RetryPolicy;
-use super::super::state::{Phase, Policy, State, TaskFacts};
+use super::super::state::{Phase, Policy, State, TaskFacts, TaskState};
 use super::super::step::step;
 use super::super::time::{Millis, Timestamp};
 use super::QueuePolicy;
@@ -97,6 +97,11 @@ impl Run {
         self.journal.extend(out.records);
         for effect in out.effects {
             let event = match effect {
+                Effect::Prepare { task } if self.apart(task) => Event::NotStarted {
+                    task,
+                    class: FailureClass::DependencyConflict,
+                    detail: "apart".into(),
+                },
                 Effect::Prepare { task } => Event::Prepared {
                     task,
                     place: Place {
@@ -119,7 +124,7 @@ impl Run {
                             }
                         }
                         Some(_) => AttemptEnd::Failed {
-                            class: super::super::attempt::FailureClass::Authentication,
+                            class: FailureClass::Authentication,
                             detail: "cannot".into(),
                         },
                         None => AttemptEnd::Complete {
@@ -144,6 +149,19 @@ impl Run {
             self.todo.push(event);
         }
         true
+    }
+
+    /// Whether the results that a task builds on do not merge with each other.
+    fn apart(&self, task: TaskIx) -> bool {
+        let needs: Vec<&TaskName> = self.facts.get(task.index()).map_or_else(Vec::new, |facts| {
+            facts.needs.iter().map(|n| self.state.name(*n)).collect()
+        });
+        let both = |(a, b): &(String, String)| {
+            let holds = |name: &String| needs.iter().any(|n| n.as_str() == name);
+            holds(a) && holds(b)
+        };
+        self.world.conflicts.iter().any(both)
+            && !needs.iter().any(|n| self.state.queue().is_resolved(n))
     }
 
     /// The conductor dies: what it had not taken in yet is lost.
@@ -372,6 +390,37 @@ fn without_resolvers_a_conflict_is_told_at_once() {
     assert_eq!(run.delivered(), names([0, 2].into_iter()));
 }
 
+/// Two tasks in conflict, and a third that builds on both: it cannot begin before a resolver
+/// brought the two together.
+#[test]
+fn what_builds_on_two_in_conflict_waits_for_them_to_come_together() {
+    let queue = QueuePolicy {
+        early: true,
+        ..QUEUE
+    };
+    for succeeds in [true, false] {
+        let mut run = Run::new(&[vec![], vec![], vec![0, 1]], queue);
+        run.world.conflicts = vec![("t0".into(), "t1".into())];
+        run.resolver_succeeds = succeeds;
+        run.run();
+        let tries = run
+            .journal
+            .iter()
+            .filter(|r| matches!(r, Record::AttemptStarted { task, .. } if *task == name(2)))
+            .count();
+        assert_eq!(tries, 2);
+        if succeeds {
+            assert_eq!(run.verdict, Some(Verdict::Success));
+            assert_eq!(run.delivered(), names(0..3));
+        } else {
+            assert!(matches!(
+                run.state.task(ix(2)).state,
+                TaskState::Failed { .. }
+            ));
+        }
+    }
+}
+
 #[test]
 fn a_culprit_frees_what_conflicted_with_it() {
     let mut run = Run::new(&independent(3), QUEUE);
@@ -511,6 +560,13 @@ proptest! {
         run.run();
         let delivered = run.delivered();
         for t in 0..n {
+            let state = &run.state.task(ix(t)).state;
+            if !matches!(state, TaskState::Done { .. }) {
+                // It never had what it builds on.
+                let lost = matches!(state, TaskState::Failed { .. } | TaskState::Skipped { .. });
+                prop_assert!(lost);
+                continue;
+            }
             let aside = run.aside(t);
             let there = has(&delivered, t);
             prop_assert!(there != aside.is_some(), "t{} {} {:?}", t, there, aside);

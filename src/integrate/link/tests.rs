@@ -5,6 +5,7 @@ mod signing;
 
 use super::*;
 use crate::git::testkit::{Content, Fixture, Import, Node, branch, oid};
+use crate::integrate::mechanical::Conflict;
 
 /// A result of a task called `name`.
 fn task(name: &str, head: &Oid) -> MergeTask {
@@ -226,7 +227,8 @@ fn what_was_built_on_a_squashed_result_is_merged_on_that_ground() {
     let ids = import.run(&f);
     let (a, b) = (task("a", &ids[a]), task("b", &ids[b]));
     let name = crate::core::id::TaskName::parse("c").unwrap();
-    let both = super::super::base_for(&repo, &ids[base], &[a.clone(), b.clone()], &name)
+    let settle = |_: &Oid, _: &MergeTask, _: Conflict<'_>| panic!("a conflict");
+    let both = super::super::base_for(&repo, &ids[base], &[a.clone(), b.clone()], &name, settle)
         .unwrap()
         .unwrap();
     let c = f.commit_on(&both, &[("f", &lines(&[(3, "a and c"), (9, "b and c")]))]);
