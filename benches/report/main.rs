@@ -9,7 +9,7 @@
 //! cargo bench --bench report                      # about four minutes
 //! cargo bench --bench report -- --long            # tasks of 10 seconds and fifty large worktrees as well
 //! cargo bench --bench report -- --quick           # fewer repetitions
-//! cargo bench --bench report -- --only makespan   # or memory, hooks, worktrees, merging, radar
+//! cargo bench --bench report -- --only makespan   # or memory, hooks, worktrees, merging, queue, radar
 //! cargo bench --bench report -- --into README.md  # between the bench:begin and bench:end marks
 //! cargo bench --bench report -- --program PATH    # another build of orchestra
 //! ```
@@ -34,6 +34,7 @@ mod makespan;
 mod memory;
 mod merging;
 mod processes;
+mod queue;
 mod radar;
 mod scratch;
 mod table;
@@ -103,6 +104,9 @@ fn main() {
     }
     if options.wants("merging") {
         merging::measure(&options, &mut table);
+    }
+    if options.wants("queue") {
+        queue::measure(&options, &mut table);
     }
     if options.wants("radar") {
         radar::measure(&options, &mut table);

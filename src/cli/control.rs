@@ -325,13 +325,7 @@ fn answered(
     }
     match state.queue().aside().get(result) {
         Some(AsideWhy::Conflict { files, .. }) => {
-            if snapshot.settings.as_ref().is_some_and(|s| s.resolvers == 0) {
-                return Err(Failure::usage(format!(
-                    "no instance resolves conflicts in {} (`resolvers` is 0 in its configuration)",
-                    snapshot.id
-                ))
-                .next("merge it by hand, then `orchestra merge automatic`"));
-            }
+            // Even in a run without resolvers: who says how wants it resolved.
             let said = format!(
                 "{result}: its conflict in {} is tried again with what you said",
                 files.join(", ")

@@ -408,7 +408,9 @@ impl Stepper<'_> {
                     self.record(Record::SetAside { task, why });
                 }
                 Decision::Resolve(resolution) => {
-                    self.record(Record::ResolverAdded { resolution });
+                    self.record(Record::ResolverAdded {
+                        resolution: *resolution,
+                    });
                 }
                 Decision::End(result) => self.integrated(result),
             }

@@ -251,6 +251,10 @@ impl Repo {
             self.expect_at(branch, from, to)?;
             return self.move_ref(branch, from, to);
         }
+        if self.brings_back(from, to, &path)? {
+            let files = self.overlap(from, to, &path, "")?;
+            return Err(DeliverError::Overlap { path, files });
+        }
         let output = self.merge_call(branch, to, &path)?;
         let tip = self.branch_tip(branch)?;
         if tip.as_ref() == Some(to) {
@@ -309,7 +313,7 @@ impl Repo {
                 detail: output.stderr.clone(),
             });
         }
-        let files = self.overlap(from, to, &path, output)?;
+        let files = self.overlap(from, to, &path, &output.stderr)?;
         if files.is_empty() {
             return Err(output.failed().into());
         }
@@ -342,13 +346,25 @@ impl Repo {
         Ok(Ok(()))
     }
 
+    /// Whether the delivery changes a file that the person deleted: to git a file that is
+    /// missing from a checkout is no change, and comes back.
+    fn brings_back(&self, from: &Oid, to: &Oid, path: &Path) -> Result<bool, GitError> {
+        let listed = Git::at(path).args(["ls-files", "-z", "--deleted"]).run()?;
+        if listed.stdout.is_empty() {
+            return Ok(false);
+        }
+        let delivered = self.changed_paths(from, to)?;
+        let mut deleted = listed.stdout.split(|byte| *byte == 0);
+        Ok(deleted.any(|own| delivered.iter().any(|theirs| own == theirs.as_bytes())))
+    }
+
     /// The files with uncommitted changes that the delivery would touch.
     fn overlap(
         &self,
         from: &Oid,
         to: &Oid,
         path: &Path,
-        output: &Output,
+        stderr: &str,
     ) -> Result<Vec<String>, GitError> {
         let status = self.status(path)?;
         let delivered = self.changed_paths(from, to)?;
@@ -359,7 +375,7 @@ impl Repo {
             .map(str::to_owned)
             .collect();
         // Ignored files are not in the status, but git names them.
-        for line in output.stderr.lines() {
+        for line in stderr.lines() {
             let named = line.strip_prefix('\t').map(str::trim);
             if let Some(named) = named.filter(|n| !files.iter().any(|f| meet(f, n))) {
                 files.insert(named.to_owned());

@@ -102,6 +102,20 @@ impl Fixture {
         ))
     }
 
+    /// The same with something on its standard input.
+    pub(crate) fn git_with_input(&self, args: &[&str], input: &str) -> String {
+        let git = Git::at(&self.root).args(args).input(input.as_bytes());
+        git.run().unwrap().text()
+    }
+
+    /// A commit of exactly this content on top of another, made without touching the
+    /// checkout.
+    pub(crate) fn import_on(&self, parent: &Oid, message: &str, content: &Content) -> Oid {
+        let mut import = Import::default();
+        import.commit_on(parent, message, content);
+        import.run(self).remove(0)
+    }
+
     pub(crate) fn hook(&self, name: &str, script: &str) {
         let path = self.root.join(".git/hooks").join(name);
         write_executable(&path, script);
@@ -173,6 +187,16 @@ pub(crate) struct Import {
 impl Import {
     /// Adds a commit; its number, by which later ones name it as a parent.
     pub(crate) fn commit(&mut self, parents: &[usize], message: &str, content: &Content) -> usize {
+        let marks: Vec<String> = parents.iter().map(|n| format!(":{}", n + 1)).collect();
+        self.commit_after(&marks, message, content)
+    }
+
+    /// Adds a commit on top of one that is there.
+    pub(crate) fn commit_on(&mut self, parent: &Oid, message: &str, content: &Content) -> usize {
+        self.commit_after(&[parent.to_string()], message, content)
+    }
+
+    fn commit_after(&mut self, parents: &[String], message: &str, content: &Content) -> usize {
         let n = self.commits;
         self.commits += 1;
         let time = 1_700_000_000 + n;
@@ -184,7 +208,7 @@ impl Import {
         self.say(&format!("data {}\n{message}\n", message.len()));
         for (at, parent) in parents.iter().enumerate() {
             let word = if at == 0 { "from" } else { "merge" };
-            self.say(&format!("{word} :{}\n", parent + 1));
+            self.say(&format!("{word} {parent}\n"));
         }
         self.say("deleteall\n");
         for (path, node) in content {

@@ -9,6 +9,8 @@ pub mod mechanical;
 mod merge;
 mod preview;
 pub mod radar;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

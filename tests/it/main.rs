@@ -23,6 +23,7 @@ mod merging;
 mod queue;
 mod queue_base;
 mod queue_faults;
+mod queue_lockfiles;
 mod radar;
 mod refusals;
 mod resolving;

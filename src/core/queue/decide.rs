@@ -40,7 +40,7 @@ pub(in crate::core) enum Decision {
         why: AsideWhy,
     },
     /// Have a conflict resolved.
-    Resolve(Resolution),
+    Resolve(Box<Resolution>),
     /// Integration is over.
     End(IntegrationEnd),
 }
@@ -280,7 +280,7 @@ impl Decider<'_> {
         let most = self.policy.resolvers.max(u32::from(guided));
         let item = self.state.find(&conflict.task).and_then(|ix| self.item(ix));
         match item {
-            Some(item) if tries < most => Decision::Resolve(Resolution {
+            Some(item) if tries < most => Decision::Resolve(Box::new(Resolution {
                 resolver: self.resolver_name(&conflict.task),
                 task: conflict.task.clone(),
                 onto: conflict.at.clone(),
@@ -290,7 +290,7 @@ impl Decider<'_> {
                 with: conflict.with.clone(),
                 partly: conflict.partly.clone(),
                 guidance: known.and_then(|r| r.guidance.clone()),
-            }),
+            })),
             _ => set_aside(
                 &conflict.task,
                 AsideWhy::Conflict {

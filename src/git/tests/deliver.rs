@@ -462,3 +462,24 @@ fn a_repository_in_a_bare_layout_delivers_to_its_worktree() {
     );
     assert_eq!(read(&main, "changed"), "2\n");
 }
+
+#[test]
+fn a_file_that_the_person_deleted_does_not_come_back() {
+    let f = Fixture::new();
+    f.write("mine", "1\n");
+    let from = f.commit("second");
+    let to = f.commit_on(&from, &[("README", "delivered\n")]);
+    let other = f.commit_on(&from, &[("other", "delivered\n")]);
+    std::fs::remove_file(f.root.join("README")).unwrap();
+    let main = branch("main");
+    let error = f.repo().deliver(&main, &from, &to).unwrap_err();
+    assert!(
+        matches!(&error, DeliverError::Overlap { files, .. } if files == &["README"]),
+        "{error}"
+    );
+    assert!(!f.root.join("README").exists());
+    assert_eq!(f.git(&["rev-parse", "main"]), from.as_str());
+    // One that is not in the way stays deleted.
+    f.repo().deliver(&main, &from, &other).unwrap();
+    assert!(!f.root.join("README").exists() && f.root.join("other").exists());
+}

@@ -5,6 +5,7 @@ use crate::core::record::AsideWhy;
 use crate::core::state::TaskState;
 
 use super::super::log_line;
+use super::super::merging;
 use super::super::page::{fit, one_line};
 use super::super::snapshot::{Snapshot, TaskView};
 use super::{Issue, NAMED_FILES};
@@ -38,17 +39,7 @@ pub(super) fn issue(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> Iss
             (
                 conflict(files, with),
                 details,
-                vec![
-                    format!(
-                        "orchestra control answer {name} \"HOW TO RESOLVE IT\" --orchestration \
-                         {id} - an instance resolves it as you say"
-                    ),
-                    retry,
-                    format!(
-                        "orchestra merge manual --orchestration {id} - you merge it yourself, one \
-                         at a time"
-                    ),
-                ],
+                of_conflict(snapshot, name, retry),
             )
         }
         AsideWhy::Red { commit, tail, with } => {
@@ -86,6 +77,23 @@ pub(super) fn issue(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> Iss
         options: vec![],
         remedies,
     }
+}
+
+/// What can be done about a conflict.
+fn of_conflict(snapshot: &Snapshot, name: &TaskName, retry: String) -> Vec<String> {
+    let id = &snapshot.id;
+    let mut remedies = vec![
+        retry,
+        format!("orchestra merge manual --orchestration {id} - you merge it, one at a time"),
+    ];
+    if merging::can_be_answered(snapshot) {
+        let answer = format!(
+            "orchestra control answer {name} \"HOW TO RESOLVE IT\" --orchestration {id} - an \
+             instance resolves it as you say"
+        );
+        remedies.insert(0, answer);
+    }
+    remedies
 }
 
 fn names(tasks: &[TaskName]) -> String {

@@ -241,7 +241,7 @@ fn issues_have_both_sides_and_what_can_be_done_at_80_columns() {
         -> orchestra control retry t9 --orchestration run-1
            its own instance goes on, on top of what was delivered
         -> orchestra merge manual --orchestration run-1
-           you merge it yourself, one at a time
+           you merge it, one at a time
 
     [x] t10 - SET ASIDE
         it builds on t9, which was set aside
