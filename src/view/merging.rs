@@ -479,24 +479,17 @@ pub fn last_words(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// Whether there are instances that resolve conflicts as a person says.
-#[must_use]
-pub fn can_be_answered(snapshot: &Snapshot) -> bool {
-    let settings = snapshot.settings.as_ref();
-    settings.is_none_or(|s| s.resolvers > 0)
-}
-
 /// As [`log_line::aside`], with the names of the commands for it.
 #[must_use]
 pub fn follow_up(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> String {
     let id = &snapshot.id;
     let name = &task.name;
     let next = match why {
-        AsideWhy::Conflict { .. } if can_be_answered(snapshot) => format!(
+        AsideWhy::Conflict { .. } => format!(
             "`orchestra control answer {name} \"HOW TO RESOLVE IT\" --orchestration {id}`, or \
              `orchestra control retry {name} --orchestration {id}`"
         ),
-        AsideWhy::Conflict { .. } | AsideWhy::Red { .. } => {
+        AsideWhy::Red { .. } => {
             format!("`orchestra control retry {name} --orchestration {id}`")
         }
         AsideWhy::Because { task } => format!("it is merged when {task} is"),

@@ -207,7 +207,7 @@ impl World {
         let mut run = Run::new(self, case);
         run.make_dirty();
         run.take(&Event::Adopted);
-        run.to_the_end()
+        run.run_run_to_the_end()
             .and_then(|()| run.check())
             .map_err(|error| {
                 let story = run.journal.iter().map(|r| format!("{r:?}"));
@@ -399,7 +399,7 @@ impl<'w> Run<'w> {
         );
     }
 
-    fn to_the_end(&mut self) -> Result<(), TestCaseError> {
+    fn run_run_to_the_end(&mut self) -> Result<(), TestCaseError> {
         while !self.pending.is_empty() {
             self.turn += 1;
             prop_assert!(self.turn < 2000, "it does not end");
@@ -700,7 +700,7 @@ impl<'w> Run<'w> {
             only: None,
         };
         self.take(&Event::Asked { id, request });
-        self.to_the_end()?;
+        self.run_run_to_the_end()?;
         self.check_base()?;
         let end = self.state.integration();
         let delivered = matches!(end, Some(IntegrationEnd::Delivered { .. }));

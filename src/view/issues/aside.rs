@@ -5,7 +5,6 @@ use crate::core::record::AsideWhy;
 use crate::core::state::TaskState;
 
 use super::super::log_line;
-use super::super::merging;
 use super::super::page::{fit, one_line};
 use super::super::snapshot::{Snapshot, TaskView};
 use super::{Issue, NAMED_FILES};
@@ -82,18 +81,14 @@ pub(super) fn issue(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> Iss
 /// What can be done about a conflict.
 fn of_conflict(snapshot: &Snapshot, name: &TaskName, retry: String) -> Vec<String> {
     let id = &snapshot.id;
-    let mut remedies = vec![
-        retry,
-        format!("orchestra merge manual --orchestration {id} - you merge it, one at a time"),
-    ];
-    if merging::can_be_answered(snapshot) {
-        let answer = format!(
+    vec![
+        format!(
             "orchestra control answer {name} \"HOW TO RESOLVE IT\" --orchestration {id} - an \
              instance resolves it as you say"
-        );
-        remedies.insert(0, answer);
-    }
-    remedies
+        ),
+        retry,
+        format!("orchestra merge manual --orchestration {id} - you merge it, one at a time"),
+    ]
 }
 
 fn names(tasks: &[TaskName]) -> String {
