@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::core::graph::TaskIx;
-use crate::core::id::TaskName;
+use crate::core::id::{Oid, TaskName};
 use crate::core::plan::{AgentName, Task, TaskKind};
 use crate::core::record::{Place, Resolution};
 use crate::core::state::State;
@@ -151,23 +151,34 @@ pub(super) fn make_ready(
         // Should it be refused again, the instance is told how to begin it.
         begun = begin()?;
     }
-    let (merge, settled) = look_at(context, resolution)?;
-    if begun == MergeBegun::Now {
-        let tree = &merge.merging.tree;
-        context
-            .repo
-            .take_resolved(&place.worktree, tree, &settled)?;
+    let (merge, mut settled) = look_at(context, resolution, &place.base)?;
+    match begun {
+        MergeBegun::Now => {}
+        MergeBegun::UnderWay => {
+            // Whoever began it may have been killed before all of them were taken.
+            let open = context.repo.status(&place.worktree)?.conflicted;
+            settled.retain(|path| open.contains(path));
+        }
+        MergeBegun::Contained | MergeBegun::Refused { .. } => settled.clear(),
     }
+    let tree = &merge.merging.tree;
+    context
+        .repo
+        .take_resolved(&place.worktree, tree, &settled)?;
     Ok(Ready {
         settings,
         merge: Some(merge),
     })
 }
 
-/// The same merge in memory: what git makes of it and was settled mechanically. Also the files
-/// that were in conflict and are settled.
-fn look_at(context: &Context, resolution: &Resolution) -> Result<(Begun, Vec<String>), StartError> {
-    let merge = context.repo.merge(&resolution.onto, &resolution.theirs)?;
+/// The same merge in memory, where the branch begins: what git makes of it and was settled
+/// mechanically. Also the files that were in conflict and are settled.
+fn look_at(
+    context: &Context,
+    resolution: &Resolution,
+    base: &Oid,
+) -> Result<(Begun, Vec<String>), StartError> {
+    let merge = context.repo.merge(base, &resolution.theirs)?;
     let theirs = resolution.theirs.clone();
     Ok(match merge {
         Merge::Clean { tree } => {

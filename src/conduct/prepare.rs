@@ -4,9 +4,9 @@ use std::sync::atomic::AtomicBool;
 
 use crate::core::attempt::FailureClass;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
-use crate::core::record::Place;
+use crate::core::record::{Place, Resolution};
 use crate::git::GitError;
-use crate::integrate::{self, MergeTask, base_for};
+use crate::integrate::{self, LinkHow, MergeTask, base_for, meeting_ground};
 use crate::store::{StoreError, claims, run_log};
 
 use super::context::Context;
@@ -96,11 +96,30 @@ pub(super) fn prepare(
     claim(context, task, base)
 }
 
+/// Claims a place where a conflict is resolved. It begins where the merge queue met the
+/// conflict, so that a merge there finds the same and no more. `held` are results that the
+/// queue has merged.
+///
+/// # Errors
+/// When git or the claims folder fails.
+pub(super) fn prepare_resolver(
+    context: &Context,
+    resolution: &Resolution,
+    held: Vec<Oid>,
+) -> Result<Place, StartError> {
+    let settings = &context.settings;
+    let mut how = LinkHow::new(&settings.base_branch, settings.delivery_style);
+    how.held = held;
+    let (onto, theirs) = (&resolution.onto, &resolution.theirs);
+    let base = meeting_ground(&context.repo, onto, theirs, &how)?;
+    claim(context, &resolution.resolver, base)
+}
+
 /// Claims the names of a place that begins at `base`. Doing it again gives the same.
 ///
 /// # Errors
 /// When git or the claims folder fails.
-pub(super) fn claim(context: &Context, task: &TaskName, base: Oid) -> Result<Place, StartError> {
+fn claim(context: &Context, task: &TaskName, base: Oid) -> Result<Place, StartError> {
     let folder = &context.settings.worktree_dir;
     let branches = context.repo.refs("refs/heads/task")?;
     let name = claims::claim(&context.layout, context.run.id(), task, |name| {

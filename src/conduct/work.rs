@@ -201,7 +201,14 @@ impl Workshop {
     fn prepare(&self, state: &State, task: TaskIx) {
         let name = state.name(task).clone();
         let dependencies = self.context.finished_before(state, task);
-        let resolved = state.resolvers().get(&task).map(|r| r.onto.clone());
+        let resolved = state.resolvers().get(&task).map(|resolution| {
+            let merged = resolution.merged.iter().filter_map(|name| state.find(name));
+            let held = merged.filter_map(|ix| match &state.task(ix).state {
+                TaskState::Done { head, .. } => Some(head.clone()),
+                _ => None,
+            });
+            (resolution.clone(), held.collect())
+        });
         let planned = self.context.planned_before(state, task);
         let failed = Signal::Event(Event::NotStarted {
             task,
@@ -210,8 +217,7 @@ impl Workshop {
         });
         self.spawn("prepare", failed, move |context| {
             let mut prepared = match resolved {
-                // It resolves just what conflicts with this commit.
-                Some(onto) => prepare::claim(context, &name, onto),
+                Some((resolution, held)) => prepare::prepare_resolver(context, &resolution, held),
                 None => prepare::prepare(context, &name, &dependencies),
             };
             if matches!(prepared, Err(StartError::DependencyConflict { .. }))

@@ -173,6 +173,26 @@ pub fn link_tree(
     }
 }
 
+/// Where a conflict between `onto` and `head` is resolved by hand: what [`link`] merged, so
+/// that whoever merges `head` there meets the same conflicts. It is `onto`, or a commit with
+/// the same files whose history also holds the results that `onto` holds without being their
+/// descendant. Nothing points at it; asking again gives the same.
+///
+/// # Errors
+/// As [`Repo::commit`].
+pub fn meeting_ground(
+    repo: &Repo,
+    onto: &Oid,
+    head: &Oid,
+    how: &LinkHow<'_>,
+) -> Result<Oid, GitError> {
+    let ground = match how.style {
+        DeliveryStyle::Merge => None,
+        DeliveryStyle::Squash | DeliveryStyle::Rebase => ground(repo, onto, head, &how.held)?,
+    };
+    Ok(ground.unwrap_or_else(|| onto.clone()))
+}
+
 /// What to merge `head` with: `onto`, or a stand-in for it whose history also holds the
 /// results that `onto` holds without being their descendant. None when `head` is among
 /// those results, or contained in one of them.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use mechanical::{Conflict, Rules, Rung, Settled, Workbench};
 
-pub use link::{LinkHow, Linked, link, link_tree};
+pub use link::{LinkHow, Linked, link, link_tree, meeting_ground};
 pub use merge::{MergeStop, base_for};
 pub use preview::{Preview, preview};
 

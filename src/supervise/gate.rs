@@ -179,6 +179,16 @@ pub(crate) fn message(rules: &Rules, lacks: &[Lack]) -> String {
                 "HEAD is on no branch. Your work belongs on {branch}: bring your commits there \
                  and check {branch} out."
             ),
+            Lack::BaseLost if merging.is_some() => write!(
+                text,
+                "{branch} no longer contains the commit {} that it started from. Do not rebase, \
+                 that would take the merge apart: keep the resolved files, go back with `git \
+                 reset --hard {}`, begin the merge again with `git merge --no-commit --no-ff \
+                 {theirs}`, put the resolved files in place, `git add`, then `git commit \
+                 --no-edit`.",
+                rules.base.short(),
+                rules.base
+            ),
             Lack::BaseLost => write!(
                 text,
                 "{branch} no longer contains the commit {} that it started from. Bring your \
@@ -420,6 +430,12 @@ mod tests {
                 Lack::NotMerged,
                 "git merge --no-commit --no-ff dddd",
                 "not merged",
+            ),
+            (
+                Box::new(|g, _| g.contains_base = false),
+                Lack::BaseLost,
+                "git reset --hard bbbb",
+                "its base is lost",
             ),
             (
                 Box::new(move |_, m| {

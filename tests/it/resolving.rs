@@ -470,6 +470,44 @@ fn a_resolver_that_is_cancelled_leaves_the_conflict_to_a_person() {
 }
 
 #[test]
+fn what_one_task_changed_of_another_is_no_conflict_for_a_resolver() {
+    for style in ["merge", "squash", "rebase"] {
+        let both = file("MIDDLE, PLEASE");
+        let room = Room::new();
+        let configuration = format!("merge_early = false\ndelivery_style = \"{style}\"\n");
+        room.write(".claude/orchestra.toml", &configuration);
+        room.write("list", "one\ntwo\nthree\n");
+        room.commit("file", BEFORE);
+        room.plan_of(&json!({"tasks": [
+            {"name": "ground", "prompt": "Add to the list"},
+            {"name": "loud", "prompt": "Make the middle loud", "dependencies": ["ground"]},
+            {"name": "polite", "prompt": "Make the middle polite", "dependencies": ["ground"]},
+        ]}));
+        let mut loud = changes("MIDDLE");
+        let take_back = json!({"write": {"path": "list", "text": "one\ntwo\nchanged\nthree\n"}});
+        loud["steps"].as_array_mut().unwrap().insert(0, take_back);
+        room.script(&json!({
+            "ground": {"steps": [
+                {"write": {"path": "list", "text": "one\ntwo\nadded\nthree\n"}},
+                {"commit": "Add"},
+            ]},
+            "loud": loud,
+            "polite": changes("middle, please"),
+            "resolve-polite": {"steps": ends_merge(&both)},
+        }));
+        room.run(&["--verify", "true"]).expect(0);
+        assert_eq!(room.read("file"), both, "{style}");
+        assert_eq!(room.read("list"), "one\ntwo\nchanged\nthree\n", "{style}");
+        let run = room.only_run();
+        assert_eq!(
+            prompt(&run, "resolve-polite")["merging"]["files"],
+            json!(["file"]),
+            "{style}"
+        );
+    }
+}
+
+#[test]
 fn what_is_settled_mechanically_is_not_left_to_the_resolver() {
     let both = file("MIDDLE, PLEASE");
     let with_note = |middle: &str| {
@@ -486,7 +524,14 @@ fn what_is_settled_mechanically_is_not_left_to_the_resolver() {
     let room = room(&[
         ("loud", with_note("MIDDLE")),
         ("polite", with_note("middle, please")),
-        ("resolve-polite", json!({"steps": steps})),
+        // The first one leaves a merge that was just begun, as does whoever is killed then.
+        (
+            "resolve-polite",
+            json!({"attempts": [
+                [{"run": "git merge --abort; git merge --no-commit --no-ff task/polite; test $? = 1 && grep '^<<<<' NOTES"}, {"exit": 1}],
+                steps,
+            ]}),
+        ),
     ]);
     let configuration = "merge_early = false\nunion_files = [\"NOTES\"]\n";
     room.write("NOTES", "start\n");

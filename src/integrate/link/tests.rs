@@ -77,6 +77,64 @@ fn a_style_is_a_word_in_files() {
 }
 
 #[test]
+fn a_merge_on_the_meeting_ground_finds_what_the_link_found() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let put = |on: &Oid, f_is: &str, list: &str| f.commit_on(on, &[("f", f_is), ("list", list)]);
+    let base = repo.head().unwrap().oid().unwrap().clone();
+    let main = put(&base, "plain\n", "1\n2\n3\n");
+    // The first adds two lines; the second takes one back and changes the other.
+    let first = put(&main, "plain\n", "1\nadded\n2\nold\n3\n");
+    let second = put(&first, "loud\n", "1\n2\nnew\n3\n");
+    let third = put(&first, "polite\n", "1\nadded\n2\nold\n3\n");
+    let base_branch = branch("main");
+    for style in [
+        DeliveryStyle::Merge,
+        DeliveryStyle::Squash,
+        DeliveryStyle::Rebase,
+    ] {
+        let how = LinkHow::new(&base_branch, style);
+        let add = |onto: &Oid, name: &str, head: &Oid| {
+            link(&repo, onto, &task(name, head), &how).unwrap()
+        };
+        let onto = commit_of(add(&main, "first", &first));
+        let onto = commit_of(add(&onto, "second", &second));
+        let Linked::Conflict { files, .. } = add(&onto, "third", &third) else {
+            panic!("{style:?}: it links");
+        };
+        let ground = meeting_ground(&repo, &onto, &third, &how).unwrap();
+        assert_eq!(
+            meeting_ground(&repo, &onto, &third, &how).unwrap(),
+            ground,
+            "{style:?}: asked again"
+        );
+        assert_eq!(ground == onto, style == DeliveryStyle::Merge);
+        assert_eq!(
+            repo.tree_of(&ground).unwrap(),
+            repo.tree_of(&onto).unwrap(),
+            "{style:?}"
+        );
+        let worktree = f.beside(&format!("resolver-{style:?}"));
+        let at = ground.as_str();
+        f.git(&[
+            "worktree",
+            "add",
+            "-q",
+            "--detach",
+            worktree.to_str().unwrap(),
+            at,
+        ]);
+        repo.begin_merge_in(&worktree, &third, "Merge").unwrap();
+        let conflicted = repo.status(&worktree).unwrap().conflicted;
+        let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["f"], "{style:?}");
+        assert_eq!(conflicted, paths, "{style:?}");
+        let list = std::fs::read_to_string(worktree.join("list")).unwrap();
+        assert_eq!(list, "1\n2\nnew\n3\n", "{style:?}");
+    }
+}
+
+#[test]
 fn each_style_leaves_its_history() {
     let f = Fixture::new();
     let repo = f.repo();
