@@ -192,7 +192,8 @@ impl Git {
     }
 
     /// Runs it; every exit code is an answer. Contention on a lock file of git is
-    /// waited out and, when it does not end, an error.
+    /// waited out and, when it does not end, an error. So is meeting another git just while
+    /// it writes the record of a new worktree, which git takes for a fault.
     pub(crate) fn output(self) -> Result<Output, GitError> {
         if self.is_told_to_stop() {
             return Err(self.stopped());
@@ -201,13 +202,14 @@ impl Git {
         let mut pause = Duration::from_millis(10);
         loop {
             let output = self.start_once()?;
-            let Some(lock) = held_lock(&output) else {
-                return Ok(output);
-            };
-            if !self.retry {
+            let lock = held_lock(&output);
+            if !self.retry || (lock.is_none() && !met_half_a_record(&output)) {
                 return Ok(output);
             }
             if Instant::now() + pause > deadline {
+                let Some(lock) = lock else {
+                    return Ok(output);
+                };
                 return Err(GitError::Locked {
                     lock,
                     detail: output.stderr,
@@ -429,6 +431,14 @@ fn drain(pipe: Option<impl Read + Send + 'static>, done: mpsc::Sender<()>) -> Sh
 
 fn take(buffer: &Shared) -> Vec<u8> {
     std::mem::take(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Whether git met the record of a worktree that another git is writing: it is made file by
+/// file, and a reader finds one that is still empty.
+fn met_half_a_record(output: &Output) -> bool {
+    output.code == Some(128)
+        && output.stderr.contains("failed to read worktrees/")
+        && output.stderr.contains("/commondir")
 }
 
 /// The lock file over which this call failed, if it failed over one.

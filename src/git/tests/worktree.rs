@@ -405,3 +405,32 @@ fn a_worktree_for_a_branch_that_is_there() {
         Err(GitError::PathOccupied { .. })
     ));
 }
+
+#[test]
+fn a_record_that_another_git_is_writing_is_waited_for() {
+    let f = Fixture::new();
+    let worktree = f.beside("w");
+    f.git(&[
+        "worktree",
+        "add",
+        "-q",
+        "--detach",
+        worktree.to_str().unwrap(),
+    ]);
+    let file = f.root.join(".git/worktrees/w/commondir");
+    let content = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "").unwrap();
+    // What git makes of it is why there is something to wait for.
+    let refused = crate::git::command::Git::at(&f.root)
+        .once()
+        .args(["worktree", "list"])
+        .output()
+        .unwrap();
+    assert_eq!(refused.code, Some(128), "{}", refused.stderr);
+    let repo = f.repo();
+    std::thread::scope(|scope| {
+        let listing = scope.spawn(|| repo.worktrees());
+        std::fs::write(&file, &content).unwrap();
+        assert_eq!(listing.join().unwrap().unwrap().len(), 2);
+    });
+}
