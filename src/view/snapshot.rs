@@ -70,6 +70,8 @@ pub struct TaskView {
     pub name: TaskName,
     /// What is to be done, as the plan says it.
     pub description: Option<String>,
+    /// The first line of what its instance is told to do, when the plan says it.
+    pub prompt: Option<String>,
     /// The subagent that does the work.
     pub role: String,
     /// How urgent it is.
@@ -171,6 +173,7 @@ impl TaskView {
         Self {
             name,
             description: None,
+            prompt: None,
             role: role.to_owned(),
             priority: Priority::default(),
             issue_number: None,
@@ -463,6 +466,11 @@ impl Snapshot {
             .zip(&facts)
             .map(|(task, facts)| TaskView {
                 description: task.description.clone(),
+                prompt: task
+                    .prompt
+                    .as_deref()
+                    .and_then(|prompt| prompt.trim().lines().next())
+                    .map(str::to_owned),
                 priority: task.priority,
                 issue_number: task.issue_number,
                 estimated_minutes: task.estimated_minutes,

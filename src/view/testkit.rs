@@ -84,6 +84,7 @@ impl Sample {
                 .map(|(task, needs)| TaskView {
                     name: name(task),
                     description: Some(format!("Make {task} work as it should")),
+                    prompt: None,
                     role: "feature-development".into(),
                     priority: Priority::Normal,
                     issue_number: None,

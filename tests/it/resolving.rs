@@ -243,6 +243,14 @@ fn a_conflict_that_no_instance_resolves_waits_for_a_person_and_is_delivered_then
         "merge_early = false\nanswer_timeout_seconds = 1\n",
     );
     room.run(&["--verify", VERIFY]).expect(8);
+    let issues = room.orchestra(&["status", "issues"]).expect(0).out;
+    for part in [
+        "asked: Make the middle polite",
+        "did: The middle is MIDDLE now.",
+        "orchestra control answer polite",
+    ] {
+        assert!(issues.contains(part), "{part}: {issues}");
+    }
     let run = room.only_run();
     let end = integration(&room, &run);
     assert!(

@@ -120,7 +120,8 @@ fn side(snapshot: &Snapshot, task: &TaskView) -> Vec<String> {
         head.push_str(&format!(" {}", place.branch));
     }
     let mut lines = Vec::new();
-    let intent = task.description.as_deref().or_else(|| {
+    let own = task.description.as_deref().or(task.prompt.as_deref());
+    let intent = own.or_else(|| {
         // The only task of a sentence is about that sentence.
         let only = snapshot.tasks.len() == 1;
         snapshot.request.as_deref().filter(|_| only)
