@@ -82,6 +82,7 @@ pub(crate) mod tests {
             timeout_seconds: 60,
             command_timeout_seconds: 60,
             grant: crate::core::budget::Grant::default(),
+            breaker: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             may_end_without_commits: false,

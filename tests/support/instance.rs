@@ -102,6 +102,7 @@ impl Room {
             timeout_seconds: 120,
             command_timeout_seconds: 60,
             grant: orchestra::core::budget::Grant::default(),
+            breaker: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             may_end_without_commits: false,
