@@ -5,6 +5,8 @@
 //! strictest counts. Looking happens in the conductor's loop, twice a second at most, so a
 //! source has to be quick: what takes longer belongs on a thread of its own.
 
+mod provider;
+
 use std::time::{Duration, Instant};
 
 use crate::core::conditions::Conditions;
@@ -49,8 +51,8 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// The sources of a run.
-    pub(super) fn of(_context: &Context) -> Self {
-        Self::with(Vec::new())
+    pub(super) fn of(context: &Context) -> Self {
+        Self::with(vec![Box::new(provider::Provider::of(context))])
     }
 
     fn with(sources: Vec<Box<dyn Source>>) -> Self {

@@ -272,6 +272,12 @@ impl Breaker {
         });
     }
 
+    /// Whether it was written by a clock that is ahead of `now`.
+    #[must_use]
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        self.heard_at > now
+    }
+
     /// The same by a clock that was set back to `now`: all of it moved back.
     #[must_use]
     pub fn rebased(&self, now: Timestamp) -> Self {

@@ -70,6 +70,27 @@ impl BreakerStore {
         self.named(&format!("{number}.{end}"))
     }
 
+    /// Moves what was written by a clock that was set back since.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn settle(&self, now: Timestamp) -> Result<(), StoreError> {
+        let _lock = Lock::take_within(&self.named("lock"), PATIENCE)?;
+        let heard = self.heard();
+        if heard.is_ahead(now) {
+            self.write(heard.rebased(now))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, heard: Breaker) -> Result<(), StoreError> {
+        let file = BreakerFile {
+            schema_version: SCHEMA_VERSION,
+            heard,
+        };
+        atomic::write_json(&self.path(), WHAT, &file, Durability::Volatile)
+    }
+
     /// Tells what was heard; true when that changed anything. `seed` spreads the pauses.
     ///
     /// # Errors
@@ -95,11 +116,7 @@ impl BreakerStore {
         if !breaker.hear(self.policy(), sign, now, seed) {
             return Ok(false);
         }
-        let file = BreakerFile {
-            schema_version: SCHEMA_VERSION,
-            heard: breaker,
-        };
-        atomic::write_json(&self.path(), WHAT, &file, Durability::Volatile)?;
+        self.write(breaker)?;
         Ok(true)
     }
 
