@@ -21,6 +21,7 @@ mod costs;
 mod evidence;
 mod gate;
 mod life;
+mod limits;
 mod liveness;
 mod merging;
 mod ports;

@@ -114,7 +114,7 @@ impl Source for Provider {
 mod tests {
     use super::*;
     use crate::core::breaker::BreakerPolicy;
-        use crate::format::breaker_file::BreakerOrder;
+    use crate::format::breaker_file::BreakerOrder;
     use crate::store::breaker::Heard;
 
     const NOW: Timestamp = Timestamp(1_760_000_000_000);
