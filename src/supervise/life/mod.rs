@@ -6,6 +6,7 @@
 //! | `start` | set-up, and the start of the agent |
 //! | `client` | the agent's process: talking to it, whether it lives |
 //! | `stream` | what follows from the events of its stream |
+//! | `budget` | the attempt's grant of money and tokens |
 //! | `rounds` | the gate: looking, sending back, confirming |
 //! | `requests` | what others want of the instance; stuck, and the answer |
 //! | `time` | what happens because time goes by: deadlines, measuring |
@@ -16,6 +17,7 @@
 //! `Working` or on to `Closing`; `Stopping` is an interrupted turn on its way to `Closing`.
 //! Everything ends in `Closing`, and nothing leads back from there.
 
+mod budget;
 mod client;
 mod ending;
 mod requests;
