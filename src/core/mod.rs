@@ -9,6 +9,7 @@ pub mod estimate;
 pub mod event;
 pub mod graph;
 pub mod id;
+pub mod liveness;
 pub mod overlap;
 pub mod plan;
 pub mod queue;
