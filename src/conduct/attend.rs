@@ -189,6 +189,9 @@ mod tests {
             attempt: 1,
             outcome: AttemptEnd::Paused,
             cost_usd: None,
+            tokens: None,
+            peak_memory_bytes: None,
+            duration_ms: None,
             session_seen: true,
             ended_at: String::new(),
         };

@@ -51,6 +51,10 @@ pub enum FailureClass {
     Hang,
     /// A needed permission was denied.
     Permission,
+    /// Its processes used more memory than there is or than they may use.
+    OutOfMemory,
+    /// The client ended without having done anything: no result, or a prompt that it refused.
+    BadResult,
     /// The agent ended normally, but the evidence that the task is done is missing.
     GateNotPassed,
     /// The set-up command of the worktree failed.

@@ -124,6 +124,8 @@ pub enum Request {
 pub enum StopHow {
     /// To be continued.
     Pause,
+    /// To be continued, at the next boundary between two tool calls: the task is queued again.
+    Yield,
     /// For good.
     Cancel,
 }

@@ -72,7 +72,7 @@ pub fn decide(
         | F::Setup
         | F::DependencyConflict => Answer::GiveUp,
         // The instance did nothing wrong: it goes on where it was, at once.
-        F::SupervisorLost | F::Crash => Answer::Retry {
+        F::SupervisorLost | F::Crash | F::OutOfMemory => Answer::Retry {
             start: resume,
             delay: Millis(policy.base_delay.0.min(backoff.0) / 4),
         },
@@ -81,7 +81,7 @@ pub fn decide(
             delay: backoff,
         },
         // The same session already had its chances: a new one, told what went wrong.
-        F::GateNotPassed | F::Timeout | F::Other => Answer::Retry {
+        F::GateNotPassed | F::BadResult | F::Timeout | F::Other => Answer::Retry {
             start: StartMode::Fresh,
             delay: Millis(0),
         },

@@ -203,7 +203,7 @@ impl World {
             Effect::Stop { task, how } => {
                 if let Some((attempt, at, end)) = self.live.get_mut(&task) {
                     *end = match how {
-                        StopHow::Pause => AttemptEnd::Paused,
+                        StopHow::Pause | StopHow::Yield => AttemptEnd::Paused,
                         StopHow::Cancel => AttemptEnd::Cancelled,
                     };
                     *at = self.now;

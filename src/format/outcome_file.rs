@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::status_file::Tokens;
 use crate::core::attempt::AttemptEnd;
 
 /// The file itself.
@@ -19,6 +20,16 @@ pub struct OutcomeFile {
     /// Money spent by this attempt, US dollars.
     #[serde(default)]
     pub cost_usd: Option<f64>,
+    /// Tokens used by this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+    /// Most memory of the process tree that was seen, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// How long the attempt took, milliseconds; the time in which it waited for a person is
+    /// not part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
     /// Whether the session is known to exist, so that it can be resumed.
     #[serde(default)]
     pub session_seen: bool,

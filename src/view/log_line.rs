@@ -227,6 +227,8 @@ pub fn class_name(class: FailureClass) -> &'static str {
         FailureClass::Crash => "crash",
         FailureClass::SupervisorLost => "supervisor lost",
         FailureClass::Timeout => "time over",
+        FailureClass::OutOfMemory => "too little memory",
+        FailureClass::BadResult => "nothing done",
         FailureClass::Hang => "nothing heard for too long",
         FailureClass::Permission => "permission denied",
         FailureClass::GateNotPassed => "evidence missing",

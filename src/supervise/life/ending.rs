@@ -34,6 +34,9 @@ impl Life<'_> {
             marker: Some(self.workshop.marker.clone()),
             command: None,
         };
+        if self.ending.is_some() && self.ending != Some(AttemptEnd::Paused) {
+            self.memory.kill_group();
+        }
         let plan = EndPlan {
             managed: &managed,
             ..EndPlan::default()
@@ -62,6 +65,7 @@ impl Life<'_> {
             self.changed(changes);
         }
         self.last_status(&end);
+        self.known.forget();
         if let AttemptEnd::Complete { head, .. } = &end {
             let marker = json!({
                 "schemaVersion": SCHEMA_VERSION,
@@ -102,7 +106,7 @@ impl Life<'_> {
         }
         let exit = self.agent.as_ref().and_then(|a| a.exit);
         let exit = exit.map(|(exit, _)| exit).unwrap_or_default();
-        let (class, detail) = classify::of_exit(exit, &self.heard.stderr_tail);
+        let (class, detail) = classify::of_exit(exit, &self.heard.stderr_tail, self.memory.ran_out(exit));
         AttemptEnd::Failed { class, detail }
     }
 
@@ -160,6 +164,9 @@ impl Life<'_> {
             attempt: self.launch.attempt,
             outcome: with_faults(end.clone(), self.report.fault(), self.log_fault.as_deref()),
             cost_usd: self.heard.costs.attempt_usd(),
+            tokens: self.heard.costs.attempt_tokens(),
+            peak_memory_bytes: self.memory.peak,
+            duration_ms: Some(self.times.spent()),
             session_seen: self.heard.session_seen,
             ended_at: rfc3339(now()),
         };
