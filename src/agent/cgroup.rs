@@ -125,7 +125,12 @@ mod tests {
         fs::write(dir.path().join("cgroup.subtree_control"), offered).unwrap();
         let own = dir.path().join("i");
         fs::create_dir(&own).unwrap();
-        for file in ["memory.max", "memory.swap.max", "cgroup.procs", "cgroup.kill"] {
+        for file in [
+            "memory.max",
+            "memory.swap.max",
+            "cgroup.procs",
+            "cgroup.kill",
+        ] {
             fs::write(own.join(file), "").unwrap();
         }
         dir
@@ -141,10 +146,16 @@ mod tests {
         let events = "low 0\noom 3\noom_kill 2\noom_group_kill 0\n";
         fs::write(dir.path().join("i/memory.events"), events).unwrap();
         fs::write(dir.path().join("i/memory.peak"), "123\n").unwrap();
-        assert_eq!((group.kernel_kills(), group.peak_memory()), (Some(2), Some(123)));
+        assert_eq!(
+            (group.kernel_kills(), group.peak_memory()),
+            (Some(2), Some(123))
+        );
         group.add(ProcessKey { pid: 77, start: 1 }).unwrap();
         group.kill();
-        assert_eq!((read("cgroup.procs"), read("cgroup.kill")), ("77".into(), "1".into()));
+        assert_eq!(
+            (read("cgroup.procs"), read("cgroup.kill")),
+            ("77".into(), "1".into())
+        );
     }
 
     #[test]

@@ -265,7 +265,12 @@ mod tests {
                 FailureClass::Crash,
                 "143 (signal 15)",
             ),
-            (exit(Some(0), None), "", FailureClass::BadResult, "exit code 0"),
+            (
+                exit(Some(0), None),
+                "",
+                FailureClass::BadResult,
+                "exit code 0",
+            ),
             (
                 exit(Some(1), None),
                 "Error: Session ID x is already in use.",

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::agent::tree::{self, EndPlan, EndReport, Marker, Member, ProcessKey, Tree};
+use crate::agent::tree::{self, EndReport, Marker, Member, ProcessKey};
 use crate::core::id::TaskName;
 use crate::format::SCHEMA_VERSION;
 use crate::format::processes_file::{ProcessesFile, SeenProcess};
@@ -60,25 +60,12 @@ impl Known {
 }
 
 /// Ends what a lost supervisor of this task left: what carries the task's marker, and what was
-/// last seen of the tree and is still the same process of the same run of the system.
+/// last seen of its tree.
 pub fn end_leftovers(run: &RunDir, token: &str, task: &TaskName) -> EndReport {
     let path = run.processes(task);
     let seen: Option<ProcessesFile> = peek_json(&path);
-    let boot_id = tree::boot_id();
-    let roots = seen
-        .filter(|seen| boot_id.as_ref() == Some(&seen.boot_id))
-        .into_iter()
-        .flat_map(|seen| seen.processes)
-        .map(|seen| ProcessKey {
-            pid: seen.pid,
-            start: seen.start,
-        })
-        .collect();
-    let tree = Tree {
-        roots,
-        ..Tree::marked(Marker::new(token, run.id(), Some(task)))
-    };
-    let report = tree::end(&tree, &EndPlan::default());
+    let marker = Marker::new(token, run.id(), Some(task));
+    let report = tree::end_leftovers(marker, seen.as_ref());
     if report.left.is_empty() {
         let _ = std::fs::remove_file(path);
     }
@@ -88,60 +75,6 @@ pub fn end_leftovers(run: &RunDir, token: &str, task: &TaskName) -> EndReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::environment::Environment;
-    use crate::core::id::OrchestrationId;
-    use crate::store::layout::Layout;
-
-    fn sleeper() -> (std::process::Child, ProcessKey) {
-        let env = Environment::from_vars([("PATH", "/usr/bin:/bin")]);
-        let child = crate::agent::process::command(std::path::Path::new("sleep"), &env)
-            .arg("600")
-            .spawn()
-            .unwrap();
-        let key = ProcessKey::of(child.id()).unwrap();
-        (child, key)
-    }
-
-    #[test]
-    fn only_the_very_process_of_this_boot_is_ended() {
-        let dir = tempfile::tempdir().unwrap();
-        let run = Layout::new(dir.path()).run(&OrchestrationId::parse("run-1").unwrap());
-        std::fs::create_dir_all(run.dir()).unwrap();
-        let task = TaskName::parse("a").unwrap();
-        let (mut child, key) = sleeper();
-        let seen = SeenProcess {
-            pid: key.pid,
-            start: key.start,
-        };
-        let boot_id = tree::boot_id().unwrap();
-        let attempts = [
-            ("another boot".to_owned(), seen),
-            (
-                boot_id.clone(),
-                SeenProcess {
-                    start: seen.start - 1,
-                    ..seen
-                },
-            ),
-        ];
-        let end = |boot_id: String, seen: SeenProcess| {
-            let file = ProcessesFile {
-                schema_version: SCHEMA_VERSION,
-                boot_id,
-                processes: vec![seen],
-            };
-            write_json(&run.processes(&task), "x", &file, Durability::Volatile).unwrap();
-            end_leftovers(&run, "no-such-token", &task)
-        };
-        for (boot_id, seen) in attempts {
-            assert_eq!(end(boot_id, seen), EndReport::default());
-            assert!(key.is_alive());
-        }
-        assert_eq!(end(boot_id, seen).signalled, 1);
-        assert!(!key.is_alive());
-        assert!(!run.processes(&task).exists());
-        let _ = child.wait();
-    }
 
     #[test]
     fn the_file_says_what_is_there() {

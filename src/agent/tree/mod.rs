@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 pub use rustix::process::Signal;
 
 use crate::core::id::{OrchestrationId, TaskName};
+use crate::format::processes_file::ProcessesFile;
 
 /// Name of the environment variable that holds the [`Marker`].
 pub const MARK_VARIABLE: &str = "ORCHESTRA_MARK";
@@ -416,6 +417,26 @@ pub fn end_marked(token: &str, id: &OrchestrationId, task: Option<&TaskName>) ->
         &Tree::marked(Marker::new(token, id, task)),
         &EndPlan::default(),
     )
+}
+
+/// Ends what a lost supervisor left: what carries the marker, and what was last seen of the tree
+/// and is still the same process of the same run of the system.
+pub fn end_leftovers(marker: Marker, seen: Option<&ProcessesFile>) -> EndReport {
+    let boot_id = boot_id();
+    let roots = seen
+        .filter(|seen| boot_id.as_ref() == Some(&seen.boot_id))
+        .into_iter()
+        .flat_map(|seen| &seen.processes)
+        .map(|seen| ProcessKey {
+            pid: seen.pid,
+            start: seen.start,
+        })
+        .collect();
+    let tree = Tree {
+        roots,
+        ..Tree::marked(marker)
+    };
+    end(&tree, &EndPlan::default())
 }
 
 /// Makes orphans of this process's tree its children, for as long as it lives.

@@ -149,9 +149,7 @@ fn a_suspended_machine_was_not_silent() {
         let mut story = Story::begin();
         assert_eq!(story.silent(doing, 5_000), None);
         story.now += 8 * 60 * MINUTE;
-        let look = story
-            .watch
-            .look(Tick(story.now), doing, &Signs::default());
+        let look = story.watch.look(Tick(story.now), doing, &Signs::default());
         assert_eq!(
             look,
             Look {
@@ -228,7 +226,10 @@ fn silence_is_told_from_half_of_its_limit_on() {
     assert_eq!(look(), None);
     let silence = look().unwrap();
     let tools = ["Bash: cargo test"];
-    assert_eq!(silence.activity(&tools), "silent for 7m inside Bash: cargo test");
+    assert_eq!(
+        silence.activity(&tools),
+        "silent for 7m inside Bash: cargo test"
+    );
     assert_eq!(
         silence.detail(&tools),
         "no sign of life for 7m30s inside Bash: cargo test"
@@ -236,7 +237,10 @@ fn silence_is_told_from_half_of_its_limit_on() {
     let text = silence.nudge(&tools);
     assert!(text.starts_with("The call `Bash: cargo test` gave no sign of life for 7m30s"));
     let text = silence.nudge(&["Bash: a", "Bash: b"]);
-    assert!(text.starts_with("The calls `Bash: a` and `Bash: b` gave"), "{text}");
+    assert!(
+        text.starts_with("The calls `Bash: a` and `Bash: b` gave"),
+        "{text}"
+    );
     for doing in [Doing::StartingUp, Doing::AwaitingProvider, Doing::Closing] {
         let silence = Silence {
             doing,

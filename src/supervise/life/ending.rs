@@ -34,15 +34,13 @@ impl Life<'_> {
             marker: Some(self.workshop.marker.clone()),
             command: None,
         };
-        if self.ending.is_some() && self.ending != Some(AttemptEnd::Paused) {
-            self.memory.kill_group();
-        }
         let plan = EndPlan {
             managed: &managed,
             ..EndPlan::default()
         };
         let report = tree::end(&tree, &plan);
         if !report.left.is_empty() {
+            self.memory.kill_group();
             let pids: Vec<String> = report.left.iter().map(|k| k.pid.to_string()).collect();
             self.report.status.last_error = Some(format!(
                 "processes that cannot be ended are left: {}",
@@ -106,7 +104,8 @@ impl Life<'_> {
         }
         let exit = self.agent.as_ref().and_then(|a| a.exit);
         let exit = exit.map(|(exit, _)| exit).unwrap_or_default();
-        let (class, detail) = classify::of_exit(exit, &self.heard.stderr_tail, self.memory.ran_out(exit));
+        let (class, detail) =
+            classify::of_exit(exit, &self.heard.stderr_tail, self.memory.ran_out(exit));
         AttemptEnd::Failed { class, detail }
     }
 

@@ -104,12 +104,7 @@ impl Life<'_> {
         }
     }
 
-    fn look_at_processes(
-        &mut self,
-        client: Option<ProcessKey>,
-        members: &[Member],
-        resident: u64,
-    ) {
+    fn look_at_processes(&mut self, client: Option<ProcessKey>, members: &[Member], resident: u64) {
         let Some(watch) = &mut self.memory.watch else {
             return;
         };

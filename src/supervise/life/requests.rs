@@ -99,7 +99,8 @@ impl Life<'_> {
                 self.end_tree();
             }
             // Done is done: a pause that comes this late changes nothing.
-            StopHow::Pause | StopHow::Yield if self.ending.is_some() || self.candidate.is_some() => {}
+            StopHow::Pause | StopHow::Yield
+                if self.ending.is_some() || self.candidate.is_some() => {}
             StopHow::Yield if self.yielding.is_some() => {}
             StopHow::Yield if matches!(self.phase, Phase::Working | Phase::Gating) => {
                 self.yielding = Some(Instant::now());

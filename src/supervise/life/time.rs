@@ -97,7 +97,12 @@ impl Life<'_> {
         }
         if at >= self.times.next_sample {
             let watched = self.launch.limits.max_memory().is_some();
-            self.times.next_sample = at + if watched { SAMPLE_CAPPED_EVERY } else { SAMPLE_EVERY };
+            self.times.next_sample = at
+                + if watched {
+                    SAMPLE_CAPPED_EVERY
+                } else {
+                    SAMPLE_EVERY
+                };
             self.sample();
         }
         if at >= self.times.next_measure && self.times.unmeasured && self.works == 0 {
