@@ -112,7 +112,8 @@ fn has_own_commits(git_dir: &Path, copy: Option<&Path>) -> Result<bool, GitError
     let own = inside(git_dir)
         .args(["rev-list", "--all"])
         .args(born.then_some("HEAD"))
-        .args(["--not", "--remotes"])
+        // Its own `HEAD` is a file here as well.
+        .args(["--not", "--remotes", "--"])
         .run()?;
     if own.stdout.is_empty() {
         return Ok(false);
