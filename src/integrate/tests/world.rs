@@ -20,6 +20,7 @@ use crate::core::retry::RetryPolicy;
 use crate::core::state::{Phase, Policy, State, TaskFacts, TaskState};
 use crate::core::step::step;
 use crate::core::time::{Millis, Timestamp};
+use crate::git::KeptAuthor;
 use crate::git::testkit::{Fixture, Node, oid};
 
 /// One change of a commit, to one of a few files.
@@ -250,6 +251,7 @@ struct Run<'w> {
     dirty: BTreeSet<String>,
     before: Option<Uncommitted>,
     stop: AtomicBool,
+    author: KeptAuthor,
     told: Mutex<Vec<String>>,
     seen: Seen,
 }
@@ -299,6 +301,7 @@ impl<'w> Run<'w> {
             dirty: BTreeSet::new(),
             before: None,
             stop: AtomicBool::new(false),
+            author: KeptAuthor::default(),
             told: Mutex::new(Vec::new()),
             seen: Seen::default(),
             world,
@@ -493,7 +496,16 @@ impl<'w> Run<'w> {
             })
         };
         let base = &self.world.base;
-        match base_for(repo, base, &dependencies, name, settle_nothing).unwrap() {
+        match base_for(
+            repo,
+            &self.author,
+            base,
+            &dependencies,
+            name,
+            settle_nothing,
+        )
+        .unwrap()
+        {
             Ok(base) => Event::Prepared {
                 task,
                 place: Place {
@@ -554,6 +566,7 @@ impl<'w> Run<'w> {
             lockfiles: BTreeMap::new(),
             scratch: f.beside("scratch"),
             log: f.beside("verify.log"),
+            author: &self.author,
             stop: &self.stop,
             tell: &tell,
         };
