@@ -21,6 +21,7 @@ mod journal_fixture;
 mod leftovers;
 mod liveness;
 mod merging;
+mod money;
 mod queue;
 mod queue_base;
 mod queue_faults;
