@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod chaos;
 mod delivery;
 mod dependencies;
 mod faults;

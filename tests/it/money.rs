@@ -73,8 +73,7 @@ fn a_task_near_its_budget_ends_its_work_with_the_rest_of_it() {
     assert_eq!(room.read("a"), "sound\n");
     let prompt = room.read("PROMPT");
     assert!(prompt.contains("budget is nearly spent"), "{prompt}");
-    let results: Value =
-        serde_json::from_slice(&std::fs::read(run.results()).unwrap()).unwrap();
+    let results: Value = serde_json::from_slice(&std::fs::read(run.results()).unwrap()).unwrap();
     let total = results["totals"]["costUsd"].as_f64().unwrap();
     assert!((total - 1.04).abs() < 1e-9, "{results}");
 }
