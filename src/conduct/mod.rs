@@ -6,6 +6,7 @@
 
 mod assignment;
 mod attend;
+mod checkpoint;
 pub mod cleanup;
 mod close;
 mod conditions;

@@ -26,7 +26,7 @@ use super::attend::{self, Standing};
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
 use super::prepare::StartError;
-use super::{Signal, close, prepare};
+use super::{Signal, checkpoint, close, prepare};
 
 /// Enough for libgit2 and for encoding deep plans.
 const STACK: usize = 512 * 1024;
@@ -270,7 +270,10 @@ impl Workshop {
                 Err(error) => Err(error),
             };
             match over {
-                Ok(over) => Signal::Event(ended(task, attempt, over)),
+                Ok(over) => {
+                    checkpoint::keep(context, &name, &order.place, &over);
+                    Signal::Event(ended(task, attempt, over))
+                }
                 Err(error) => unwatched(order, error.class(), error.to_string()),
             }
         });

@@ -13,6 +13,7 @@ use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
 use crate::core::time::{Millis, Timestamp};
+use crate::format::conditions_file::{ConditionsFile, HoldEntry};
 use crate::format::plan_file;
 use crate::format::radar_file::{PredictedConflict, RadarFile};
 use crate::format::settings_file::SettingsFile;
@@ -21,8 +22,8 @@ use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
 use crate::store::{atomic, lock};
 
-use super::clock;
 use super::merging::Merging;
+use super::{clock, outside};
 
 /// Why there is nothing to look at.
 #[derive(Debug, thiserror::Error)]
@@ -362,6 +363,8 @@ pub struct Snapshot {
     pub records: usize,
     /// Results that would not merge if their tasks ended now.
     pub conflicts: Vec<PredictedConflict>,
+    /// What machine and provider allow, as the conductor saw it last.
+    pub conditions: ConditionsFile,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -418,6 +421,7 @@ impl Snapshot {
             ended_at: None,
             records: 0,
             conflicts: Vec::new(),
+            conditions: ConditionsFile::default(),
             problems,
         };
         if let Some(plan) = &plan {
@@ -435,10 +439,34 @@ impl Snapshot {
             snapshot.standing = standing_without_plan(&lines);
         }
         snapshot.take_radar(run);
+        snapshot.take_conditions(run);
         if !journal_is_readable {
             snapshot.standing = Standing::Unknown;
         }
         Ok(snapshot)
+    }
+
+    /// Fills in what holds the run back. Without a conductor nobody keeps that true.
+    fn take_conditions(&mut self, run: &RunDir) {
+        if self.conductor_alive && self.is_live() {
+            self.conditions = atomic::peek_json(&run.conditions()).unwrap_or_default();
+        }
+    }
+
+    /// Whether nothing starts at the moment, because of machine or provider.
+    #[must_use]
+    pub fn hold(&self) -> Option<&HoldEntry> {
+        let hold = self.conditions.hold.as_ref();
+        hold.filter(|hold| hold.until > self.taken_at)
+    }
+
+    /// What holds the run back, in sentences: one per source that does.
+    #[must_use]
+    pub fn held_back(&self) -> Vec<String> {
+        let sources = self.conditions.sources.iter();
+        sources
+            .filter_map(|source| outside::told_by(source, self.taken_at))
+            .collect()
     }
 
     /// Fills in what the radar predicts. Without a conductor nobody keeps that true.
