@@ -19,6 +19,7 @@ mod flagship;
 mod instance;
 mod model_server_itself;
 mod plugin;
+mod provider;
 mod resolving;
 mod run;
 mod supervised;
