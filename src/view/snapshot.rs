@@ -21,6 +21,7 @@ use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
 use crate::store::{atomic, lock};
 
+use super::budget::BudgetView;
 use super::clock;
 use super::merging::Merging;
 
@@ -362,6 +363,8 @@ pub struct Snapshot {
     pub records: usize,
     /// Results that would not merge if their tasks ended now.
     pub conflicts: Vec<PredictedConflict>,
+    /// What the run may cost; none when nothing is limited.
+    pub budget: Option<BudgetView>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -418,6 +421,7 @@ impl Snapshot {
             ended_at: None,
             records: 0,
             conflicts: Vec::new(),
+            budget: None,
             problems,
         };
         if let Some(plan) = &plan {
@@ -516,6 +520,7 @@ impl Snapshot {
 
     /// Fills in a state; times come from [`Snapshot::take_times`].
     pub(crate) fn take_state(&mut self, state: &State) {
+        self.budget = BudgetView::of(state);
         let resolvers = self.resolvers.iter_mut().zip(state.resolvers().keys());
         for (task, ix) in resolvers {
             task.max_attempts = state.facts(*ix).max_attempts;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::client::{Client, Drained};
 use super::{Life, Phase};
 use crate::agent::shell::CommandReport;
+use crate::agent::tree::seal_children;
 use crate::agent::{choose, process, worktree_git_folder};
 use crate::core::attempt::FailureClass;
 use crate::format::claude_stream::one_line;
@@ -76,7 +77,15 @@ impl Life<'_> {
     pub(super) fn start_agent(&mut self) {
         let agent = choose(&self.launch.agent, self.supervision.exe);
         let spec = agent.command(&self.launch, &self.workshop.env);
-        match process::spawn(&spec) {
+        // No other thread starts anything meanwhile that would carry the seal as well.
+        let helpers = self.workshop.helpers.clone();
+        let alone = helpers.try_hold();
+        let sealing = alone
+            .is_some()
+            .then(|| seal_children(&self.workshop.marker));
+        let spawned = process::spawn(&spec);
+        drop((sealing, alone));
+        match spawned {
             Ok(running) => {
                 if let Err(why) = self.attend(running) {
                     self.fail(FailureClass::Crash, why);
