@@ -6,6 +6,7 @@
 //! | `start` | set-up, and the start of the agent |
 //! | `client` | the agent's process: talking to it, whether it lives |
 //! | `stream` | what follows from the events of its stream |
+//! | `budget` | the attempt's grant of money and tokens |
 //! | `rounds` | the gate: looking, sending back, confirming |
 //! | `requests` | what others want of the instance; stuck, and the answer |
 //! | `silence` | what is done about an instance that gives no sign of life |
@@ -18,6 +19,7 @@
 //! `Working` or on to `Closing`; `Stopping` is an interrupted turn on its way to `Closing`.
 //! Everything ends in `Closing`, and nothing leads back from there.
 
+mod budget;
 mod client;
 mod ending;
 mod memory;

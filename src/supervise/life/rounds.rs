@@ -85,6 +85,10 @@ impl Life<'_> {
             self.fail(class, detail);
             return;
         }
+        if let Some(spent) = self.money_is_spent() {
+            self.fail(FailureClass::Budget, format!("{spent}; missing: {detail}"));
+            return;
+        }
         self.rounds += 1;
         self.report.status.activity = Some(format!(
             "sent back ({} of {}): {}",

@@ -28,6 +28,8 @@ pub(super) struct Heard {
     pub(super) costs: Costs,
     /// Whether the model said anything in the present turn.
     pub(super) said_something: bool,
+    /// Whether it was told that its budget is nearly spent.
+    pub(super) warned_of_budget: bool,
     /// The end of the last turn.
     pub(super) last_result: Option<TurnResult>,
     /// Calls that were denied, the first few of them.
@@ -139,6 +141,7 @@ impl Life<'_> {
             self.report.status.activity = Some(text);
         }
         self.report.status.tokens = self.heard.costs.task_tokens();
+        self.look_at_tokens();
     }
 
     fn on_user(&mut self, user: &User) {
