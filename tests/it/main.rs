@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod chaos;
 mod delivery;
 mod dependencies;
 mod faults;
@@ -21,6 +22,7 @@ mod journal_fixture;
 mod leftovers;
 mod liveness;
 mod merging;
+mod money;
 mod queue;
 mod queue_base;
 mod queue_faults;

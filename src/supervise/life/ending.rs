@@ -165,7 +165,7 @@ impl Life<'_> {
             cost_usd: self.heard.costs.attempt_usd(),
             tokens: self.heard.costs.attempt_tokens(),
             peak_memory_bytes: self.memory.peak,
-            duration_ms: u64::try_from(self.times.age().as_millis()).ok(),
+            duration_ms: Some(self.times.spent()),
             resets_at: None,
             session_seen: self.heard.session_seen,
             ended_at: rfc3339(now()),

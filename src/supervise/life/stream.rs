@@ -26,10 +26,10 @@ pub(super) struct Heard {
     pub(super) session_seen: bool,
     pub(super) todos: Todos,
     pub(super) costs: Costs,
-    /// Whether the model said anything in the present turn.
-    pub(super) said_something: bool,
     /// Whether it was told that its budget is nearly spent.
     pub(super) warned_of_budget: bool,
+    /// Whether the model said anything in the present turn.
+    pub(super) said_something: bool,
     /// The end of the last turn.
     pub(super) last_result: Option<TurnResult>,
     /// Calls that were denied, the first few of them.

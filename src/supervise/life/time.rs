@@ -27,9 +27,10 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
 /// When what is due.
 #[derive(Debug)]
 pub(super) struct Timetable {
-    begun: Instant,
     /// The end of the task's time.
     deadline: Instant,
+    /// When the attempt began, without the time in which it waited for a person.
+    began: Instant,
     next_look: Instant,
     next_sample: Instant,
     next_measure: Instant,
@@ -45,8 +46,8 @@ impl Timetable {
     pub(super) fn begin(time: Duration) -> Self {
         let begin = Instant::now();
         Self {
-            begun: begin,
             deadline: begin + time,
+            began: begin,
             next_look: begin,
             next_sample: begin,
             next_measure: begin + MEASURE_EVERY,
@@ -55,15 +56,15 @@ impl Timetable {
         }
     }
 
-    /// How long the attempt has been going on, without waiting for a person.
-    pub(super) fn age(&self) -> Duration {
-        self.begun.elapsed()
-    }
-
     /// Gives the task more time.
     pub(super) fn add(&mut self, time: Duration) {
         self.deadline += time;
-        self.begun += time;
+        self.began += time;
+    }
+
+    /// How long the attempt took so far, milliseconds.
+    pub(super) fn spent(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The inbox was looked at; one that is not watched is looked at often.
