@@ -474,7 +474,7 @@ fn a_daemon_of_a_killed_supervisor_is_ended_and_the_session_goes_on() {
     room.plan(&[("a", &[])]);
     room.script(&json!({"a": {"steps": [
         {"detach": {"seconds": seconds, "clear_env": true}},
-        writes("a", "from a\n"), {"hang": {}}, {"commit": "Add a"},
+        {"write": {"path": "a", "text": "from a\n"}}, {"hang": {}}, {"commit": "Add a"},
     ]}}));
     let run = begin(&room);
     let task = orchestra::core::id::TaskName::parse("a").unwrap();
