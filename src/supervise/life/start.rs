@@ -12,6 +12,7 @@ use crate::core::attempt::FailureClass;
 use crate::format::claude_stream::one_line;
 use crate::format::status_file::InstanceStatus;
 use crate::supervise::gate;
+use crate::supervise::stream_log::StreamLog;
 use crate::supervise::watch::{self, Msg};
 
 impl Life<'_> {
@@ -139,8 +140,8 @@ impl Life<'_> {
         let ended = move || drop(tell.send(Msg::Exit));
         process::on_end(agent.child.id(), ended).map_err(text)?;
         agent.stdin = Some(watch::write_stdin(stdin).map_err(text)?);
-        let room = self.launch.limits.max_log();
-        watch::read_stream(stdout, log, room, self.tell.clone()).map_err(text)?;
+        let log = StreamLog::new(log, self.launch.limits.max_log());
+        watch::read_stream(stdout, log, self.tell.clone()).map_err(text)?;
         watch::read_stderr(stderr, self.tell.clone()).map_err(text)
     }
 }
