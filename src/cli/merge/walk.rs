@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::{Context, Exit, Failure, select};
 use crate::core::id::TaskName;
 use crate::core::record::MergeMode;
 use crate::core::state::State;
@@ -133,8 +133,7 @@ pub(super) fn confirm(
             (Some("y" | "yes"), None) => return Ok(true),
             (Some("n" | "no") | None, None) => return Ok(false),
             (Some("d" | "diff"), Some(task)) => {
-                let shown = merging
-                    .task(state, task)
+                let shown = select::task(&merging.snapshot, task)
                     .and_then(|task| rows::diff(merging, state, &task, cx.page.color));
                 match shown {
                     Ok(text) => cx.print(&text)?,
