@@ -80,14 +80,13 @@ impl Merging {
 
 pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let chosen = choose(&cx.layout()?, &args.choice, Purpose::Act, cx)?;
+    let (context, state) = conductor::load(&chosen.run, cx)?;
     let merging = Merging {
-        context: conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
-            .map_err(|e| Failure::internal(e.to_string()))?,
+        context,
         run: chosen.run,
         snapshot: chosen.snapshot,
     };
     let snapshot = &merging.snapshot;
-    let state = merging.state()?;
     if let Some(task) = &args.diff {
         let task = select::task(snapshot, task)?;
         let text = rows::diff(&merging, &state, &task, cx.page.color)?;
