@@ -5,7 +5,7 @@ use serde_json::json;
 use super::select::{self, Chosen, Purpose, RunChoice};
 use super::{Context, Exit, Failure, conductor};
 use crate::core::event::Request;
-use crate::core::id::TaskName;
+use crate::core::id::{TaskName, listed};
 use crate::core::record::AsideWhy;
 use crate::format::SCHEMA_VERSION;
 use crate::format::instance_request::InstanceRequest;
@@ -386,15 +386,14 @@ fn tell(
         instance_inbox::post(&chosen.run, name, &request, cx.now())?;
     }
     conductor::ensure_and_say(&chosen.run, cx);
-    let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
     if json {
         cx.print_json(&json!({
             "schemaVersion": SCHEMA_VERSION,
             "orchestrationId": snapshot.id.as_str(),
-            "told": names,
+            "told": tasks,
         }))?;
     } else {
-        cx.print(&format!("{}: told {}\n", snapshot.id, names.join(", ")))?;
+        cx.print(&format!("{}: told {}\n", snapshot.id, listed(tasks)))?;
     }
     Ok(Exit::Success)
 }

@@ -22,7 +22,7 @@ use std::ops::Range;
 
 pub use decide::QueuePolicy;
 
-use super::id::{BranchName, Oid, TaskName};
+use super::id::{BranchName, Oid, TaskName, listed};
 use super::record::{
     AsideWhy, IntegrationEnd, QueueConflict, QueueItem, QueueLink, QueueResult, QueueWork,
     Resolution,
@@ -543,10 +543,6 @@ fn names(items: &[QueueItem]) -> Vec<TaskName> {
 pub(super) fn lesson(why: &AsideWhy) -> String {
     let on_top = "Merge the base branch into your branch first (`git merge`, in your worktree), \
                   so that you work on top of what was delivered meanwhile.";
-    let listed = |tasks: &[TaskName]| {
-        let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
-        names.join(", ")
-    };
     match why {
         AsideWhy::Red { tail, with, .. } => {
             let how = if with.is_empty() {

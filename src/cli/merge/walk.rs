@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use crate::cli::{Context, Exit, Failure, select};
-use crate::core::id::TaskName;
+use crate::core::id::{TaskName, listed};
 use crate::core::record::MergeMode;
 use crate::core::state::State;
 
@@ -64,10 +64,10 @@ pub(super) fn walk(
     }
     let state = merging.state()?;
     let rows = Rows::of(merging, &state, only)?;
-    let left: Vec<&str> = rows
+    let left: Vec<&TaskName> = rows
         .iter()
         .filter(|row| !row.delivered)
-        .map(|row| row.task.as_str())
+        .map(|row| &row.name)
         .collect();
     if left.is_empty() {
         cx.print("all results are delivered\n")?;
@@ -75,7 +75,7 @@ pub(super) fn walk(
     }
     cx.print(&format!(
         "not delivered: {}. Their branches stay; `orchestra merge manual` goes on\n",
-        left.join(", ")
+        listed(left)
     ))?;
     Ok(exit)
 }

@@ -48,21 +48,12 @@ pub(in crate::core) enum Decision {
 /// Decides. None when there is nothing to do now: something is in work, or awaited, or
 /// nothing is wanted.
 pub(in crate::core) fn decide(state: &State) -> Option<Decision> {
-    let decider = Decider {
-        state,
-        queue: state.queue(),
-        policy: state.policy.queue,
-    };
-    decider.decide()
+    Decider::new(state).decide()
 }
 
 /// These tasks and all whose commits their results contain.
 pub(in crate::core) fn with_contained(state: &State, tasks: &[TaskName]) -> Vec<TaskName> {
-    let decider = Decider {
-        state,
-        queue: state.queue(),
-        policy: state.policy.queue,
-    };
+    let decider = Decider::new(state);
     let mut found = BTreeSet::new();
     for ix in tasks.iter().filter_map(|task| state.find(task)) {
         found.insert(ix);
@@ -77,7 +68,15 @@ struct Decider<'a> {
     policy: QueuePolicy,
 }
 
-impl Decider<'_> {
+impl<'a> Decider<'a> {
+    fn new(state: &'a State) -> Self {
+        Self {
+            state,
+            queue: state.queue(),
+            policy: state.policy.queue,
+        }
+    }
+
     fn decide(&self) -> Option<Decision> {
         if self.queue.work.is_some() {
             return None;
