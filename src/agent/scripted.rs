@@ -36,6 +36,10 @@ impl Agent for Scripted {
             .into(),
         );
         args.push(launch.session_id.to_string().into());
+        if let Some(budget) = launch.grant.limit.usd {
+            args.push("--max-budget-usd".into());
+            args.push(format!("{:.4}", budget.dollars()).into());
+        }
         CommandSpec {
             program: self.exe.clone(),
             args,
@@ -51,6 +55,7 @@ pub(crate) mod tests {
     use crate::core::attempt::SessionId;
     use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
     use crate::format::SCHEMA_VERSION;
+    use crate::format::instance_limits::InstanceLimits;
     use crate::format::launch_file::AgentChoice;
 
     /// An order to build tests on.
@@ -81,9 +86,10 @@ pub(crate) mod tests {
             verify: None,
             timeout_seconds: 60,
             command_timeout_seconds: 60,
-            max_budget_usd: None,
+            grant: crate::core::budget::Grant::default(),
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            limits: InstanceLimits::default(),
             may_end_without_commits: false,
             merging: None,
             issue_number: None,

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod chaos;
 mod delivery;
 mod dependencies;
 mod faults;
@@ -19,7 +20,9 @@ mod hooks;
 mod instance;
 mod journal_fixture;
 mod leftovers;
+mod liveness;
 mod merging;
+mod money;
 mod queue;
 mod queue_base;
 mod queue_faults;
