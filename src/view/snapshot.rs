@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::core::attempt::{AttemptEnd, SessionId};
 use crate::core::budget::Limit;
-use crate::core::id::{OrchestrationId, TaskName};
+use crate::core::id::{OrchestrationId, TaskName, listed};
 use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
@@ -201,10 +201,9 @@ impl TaskView {
 
     /// An instance that resolves a conflict.
     fn resolver(resolution: &Resolution) -> Self {
-        let with: Vec<&str> = resolution.with.iter().map(TaskName::as_str).collect();
         let mut what = format!("Resolving the conflict of {}", resolution.task);
-        if !with.is_empty() {
-            what.push_str(&format!(" with {}", with.join(", ")));
+        if !resolution.with.is_empty() {
+            what.push_str(&format!(" with {}", listed(&resolution.with)));
         }
         Self {
             description: Some(what),
