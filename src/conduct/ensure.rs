@@ -32,7 +32,7 @@ pub enum Ensured {
 /// Whether a run has something to do and nobody does it.
 #[must_use]
 pub fn is_orphaned(run: &RunDir) -> bool {
-    needs_one(run) && !lock::is_held(&run.conductor_lock())
+    needs_one(run) && !lock::may_be_held(&run.conductor_lock())
 }
 
 /// Makes sure that a run which has something to do has a conductor.
@@ -44,8 +44,10 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
     if !needs_one(run) {
         return Ensured::NotNeeded;
     }
-    if lock::is_held(&run.conductor_lock()) {
-        return Ensured::Running;
+    match lock::is_held(&run.conductor_lock()) {
+        Ok(true) => return Ensured::Running,
+        Ok(false) => {}
+        Err(error) => return Ensured::Failed(error.to_string()),
     }
     if env.get(MARK_VARIABLE).is_some() && run.journal().exists() {
         // It would end with the instance that this process belongs to, and take all other
@@ -78,7 +80,9 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
                 Readiness::Ready => Ensured::Started,
                 Readiness::Late => Ensured::Running,
                 // Another one was faster; that one serves as well, even if it is through.
-                Readiness::Refused(_) if lock::is_held(&run.conductor_lock()) => Ensured::Running,
+                Readiness::Refused(_) if lock::may_be_held(&run.conductor_lock()) => {
+                    Ensured::Running
+                }
                 Readiness::Refused(_) if !needs_one(run) => Ensured::NotNeeded,
                 Readiness::Refused(why) => Ensured::Failed(why),
                 Readiness::Silent => Ensured::Failed(format!(

@@ -89,7 +89,7 @@ pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartEr
     if let Some(over) = over(run, task, order.attempt)? {
         return Ok(Launch::Over(over));
     }
-    if lock::is_held(&run.lock(task)) {
+    if lock::is_held(&run.lock(task))? {
         let known: Option<LaunchFile> = atomic::peek_json(&run.launch(task));
         if known.is_some_and(|known| known.attempt == order.attempt) {
             return Ok(Launch::Running);
@@ -178,7 +178,7 @@ fn start_supervisor(
         said => said,
     };
     started.reap_in_background();
-    let held = lock::is_held(&run.lock(task));
+    let held = lock::may_be_held(&run.lock(task));
     what_was_said(readiness, held).map_err(|why| {
         StartError::Other(match why {
             Some(why) => format!("the supervisor of {task} refused: {why}"),

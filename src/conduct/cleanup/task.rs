@@ -87,7 +87,7 @@ pub(super) fn tidy(
     } else {
         Lock::take_within(&lock_path, LOCK_PATIENCE).ok().flatten()
     };
-    let is_running = lock.is_none() && (!room.dry_run || lock::is_held(&lock_path));
+    let is_running = lock.is_none() && (!room.dry_run || lock::may_be_held(&lock_path));
     item.kept = if is_running {
         Some("its instance is running".into())
     } else {
