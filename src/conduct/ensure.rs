@@ -12,6 +12,8 @@ use crate::core::record::Record;
 use crate::store::layout::RunDir;
 use crate::store::{inbox, journal, lock};
 
+use super::surroundings;
+
 /// How long a conductor may take to say that it holds its lock.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -38,7 +40,8 @@ pub fn is_orphaned(run: &RunDir) -> bool {
 /// Makes sure that a run which has something to do has a conductor.
 ///
 /// - `main_checkout`: the repository, handed to the new conductor.
-/// - `exe`, `env`: this program and the environment that instances will inherit.
+/// - `exe`, `env`: this program and the environment of this process. A run that keeps an
+///   environment of its own is conducted with that one.
 #[must_use]
 pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment) -> Ensured {
     if !needs_one(run) {
@@ -67,7 +70,7 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
         exe,
         &args,
         main_checkout,
-        env,
+        &surroundings::of_run(run, env),
         &run.conductor_stderr(),
         PATIENCE,
     );
@@ -95,7 +98,7 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
 }
 
 /// A run that was started and is not closed, or has unread letters.
-fn needs_one(run: &RunDir) -> bool {
+pub(super) fn needs_one(run: &RunDir) -> bool {
     if !run.settings().is_file() {
         return false;
     }

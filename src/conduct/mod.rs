@@ -13,6 +13,7 @@ pub mod create;
 mod early;
 pub mod ensure;
 pub mod expire;
+pub mod keep;
 mod launch;
 pub mod planning;
 mod prepare;
@@ -20,6 +21,7 @@ mod prompt;
 mod radar;
 mod resolution;
 pub mod restore;
+pub mod surroundings;
 pub mod undo;
 mod work;
 pub mod worktree;
@@ -72,6 +74,25 @@ pub enum ConductError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Git(#[from] GitError),
+}
+
+impl ConductError {
+    /// Whether another try would find the same: what cannot be read stays so, a full disk or
+    /// too many open files do not.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::NotStarted(_)
+            | Self::Plan { .. }
+            | Self::Store(
+                StoreError::Unreadable { .. }
+                | StoreError::Newer { .. }
+                | StoreError::Journal { .. },
+            )
+            | Self::Git(GitError::NotARepository { .. }) => true,
+            Self::Held(_) | Self::Store(_) | Self::Git(_) => false,
+        }
+    }
 }
 
 /// The present time. The conductor is where the clock is read for the state machine.
@@ -138,10 +159,13 @@ pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductErr
         .ok_or_else(|| ConductError::Held(context.run.id().to_string()))?;
     ready();
     let mut lock = Some(lock);
+    let keepers = keep::Keepers::start(context);
     loop {
+        surroundings::remember(&context.run, &context.env);
         Conductor::new(context.clone())?.run()?;
         // A letter that was posted after the last look: whoever posted it may have seen the
         // lock held. So the lock is given back first, and the inbox looked at after that.
+        keepers.rest(true);
         drop(lock.take());
         if !inbox::letters_waiting(&context.run.inbox()) {
             return Ok(());
@@ -150,6 +174,7 @@ pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductErr
         if lock.is_none() {
             return Ok(());
         }
+        keepers.rest(false);
     }
 }
 
@@ -223,6 +248,9 @@ impl Conductor {
                 self.take(&Event::Tick)?;
             }
             self.read_inbox()?;
+        }
+        if matches!(self.state.phase(), Phase::Finished { closed: true, .. }) {
+            surroundings::forget(&self.context.run);
         }
         Ok(())
     }

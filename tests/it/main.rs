@@ -18,6 +18,7 @@ mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
+mod keeper;
 mod leftovers;
 mod merging;
 mod queue;
