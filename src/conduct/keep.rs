@@ -20,6 +20,7 @@ use crate::store::{StoreError, run_log};
 
 use super::context::Context;
 use super::ensure::{self, Ensured};
+use super::surroundings;
 
 /// How long a keeper may take to say that it holds its lock.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -189,31 +190,40 @@ fn watch(context: &Context, wish: &Wish) {
             return;
         }
         if waited.is_ok() {
-            start(context);
+            // What went wrong is tried again, and holds nothing up.
+            let _ = start(run, &context.exe, &context.env);
         }
     }
 }
 
-fn start(context: &Context) {
-    let run = &context.run;
-    let main = &context.settings.main_checkout;
+/// Starts a keeper for a run, unless it has one by now. Says why none could be started.
+///
+/// - `exe`, `env`: this program and the environment for a run that kept none.
+///
+/// # Errors
+/// What kept it from being started.
+pub fn start(run: &RunDir, exe: &Path, env: &Environment) -> Result<(), String> {
+    let main = run.main_checkout();
     let args = [
         "keep".into(),
         "--repo".into(),
         main.into(),
         run.id().as_str().into(),
     ];
-    let started = spawn_detached(
-        &context.exe,
-        &args,
-        main,
-        &context.env,
-        &run.keeper_stderr(),
-        PATIENCE,
-    );
-    if let Ok(started) = started {
-        debug_assert_ne!(started.readiness, Readiness::Silent, "it says how it went");
-        started.reap_in_background();
+    let env = surroundings::of_run(run, env);
+    let stderr = run.keeper_stderr();
+    let started =
+        spawn_detached(exe, &args, main, &env, &stderr, PATIENCE).map_err(|e| e.to_string())?;
+    let readiness = started.readiness.clone();
+    started.reap_in_background();
+    match readiness {
+        Readiness::Ready | Readiness::Late => Ok(()),
+        Readiness::Refused(_) if lock::may_be_held(&run.keeper_lock()) => Ok(()),
+        Readiness::Refused(why) => Err(why),
+        Readiness::Silent => Err(format!(
+            "the keeper ended before it began; see {}",
+            stderr.display()
+        )),
     }
 }
 

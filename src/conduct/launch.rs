@@ -350,7 +350,7 @@ fn launch_file(
         ("ORCHESTRA_ORCHESTRATION", context.run.id().to_string()),
         ("ORCHESTRA_TASK", task.name.to_string()),
         (
-            "ORCHESTRA_MAIN_CHECKOUT",
+            tree::MAIN_CHECKOUT_VARIABLE,
             settings.main_checkout.display().to_string(),
         ),
     ]

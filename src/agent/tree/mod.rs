@@ -18,11 +18,14 @@ mod table;
 #[path = "unsupported.rs"]
 mod table;
 
+mod survey;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
+pub use survey::{MAIN_CHECKOUT_VARIABLE, Marked, at_work_in, is_open, marked};
 
 use crate::core::id::{OrchestrationId, TaskName};
 

@@ -32,3 +32,15 @@ pub(super) fn reap(_pid: i32) {}
 pub(super) fn become_subreaper() -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
+
+pub(super) fn program(_pid: i32) -> Option<String> {
+    None
+}
+
+pub(super) fn folder(_pid: i32) -> Option<std::path::PathBuf> {
+    None
+}
+
+pub(super) fn has_open(_pid: i32, _file: &std::path::Path) -> bool {
+    false
+}

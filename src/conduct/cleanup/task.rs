@@ -204,8 +204,12 @@ fn why_kept(
     Ok(None)
 }
 
-/// Of a repository inside a worktree a backup holds the id of its commit, and nothing else.
-fn repository_inside(repo: &Repo, worktree: &Path) -> Result<Option<String>, GitError> {
+/// Of a repository inside a worktree a backup holds the id of its commit, and nothing else: says
+/// which one keeps the worktree from being removed.
+///
+/// # Errors
+/// When git cannot look.
+pub fn repository_inside(repo: &Repo, worktree: &Path) -> Result<Option<String>, GitError> {
     let status = repo.status(worktree)?;
     let nested = status.untracked.iter().find(|path| path.ends_with('/'));
     if let Some(path) = nested.or(status.submodules.first()) {
