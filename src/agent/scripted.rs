@@ -81,7 +81,7 @@ pub(crate) mod tests {
             verify: None,
             timeout_seconds: 60,
             command_timeout_seconds: 60,
-            max_budget_usd: None,
+            grant: crate::core::budget::Grant::default(),
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             may_end_without_commits: false,

@@ -169,6 +169,8 @@ impl Workshop {
                 attempt,
                 session,
                 start,
+                approach,
+                grant,
                 lesson,
             } => {
                 let Some(place) = state.task(task).place.clone() else {
@@ -181,6 +183,8 @@ impl Workshop {
                     attempt,
                     session,
                     start,
+                    approach,
+                    grant,
                     lesson,
                     place,
                     finished,
@@ -393,6 +397,6 @@ fn ended(task: TaskIx, attempt: u32, over: Over) -> Event {
         task,
         attempt,
         end: over.end,
-        session_seen: over.session_seen,
+        left: over.left,
     }
 }

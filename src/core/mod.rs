@@ -4,6 +4,8 @@
 //! other rooms bring facts in as values and carry decisions out as effects.
 
 pub mod attempt;
+pub mod budget;
+pub mod conditions;
 pub mod delivery;
 pub mod estimate;
 pub mod event;

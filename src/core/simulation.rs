@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::attempt::{AttemptEnd, FailureClass, StartMode};
-use super::event::{Effect, Event, Request, StopHow};
+use super::budget::{BudgetPolicy, Limit};
+use super::event::{Effect, Event, Left, Request, StopHow};
 use super::graph::TaskIx;
 use super::id::{BranchName, Oid, TaskName};
 use super::overlap::FilePattern;
@@ -44,6 +45,7 @@ fn facts(needs: &[Vec<usize>], after: &[Vec<usize>]) -> Vec<TaskFacts> {
             urgency: 2,
             chain: 1,
             max_attempts: 3,
+            limit: Limit::default(),
         })
         .collect()
 }
@@ -62,7 +64,9 @@ fn policy(workers: u32) -> Policy {
         retry: RetryPolicy {
             base_delay: Millis(100),
             max_delay: Millis(1000),
+            ..RetryPolicy::default()
         },
+        budget: BudgetPolicy::default(),
         token: Uuid::from_u128(7),
     }
 }
@@ -203,7 +207,7 @@ impl World {
             Effect::Stop { task, how } => {
                 if let Some((attempt, at, end)) = self.live.get_mut(&task) {
                     *end = match how {
-                        StopHow::Pause => AttemptEnd::Paused,
+                        StopHow::Pause | StopHow::Yield => AttemptEnd::Paused,
                         StopHow::Cancel => AttemptEnd::Cancelled,
                     };
                     *at = self.now;
@@ -241,14 +245,16 @@ impl World {
     }
 
     fn send_end(&mut self, delay: u64, task: TaskIx, attempt: u32, end: AttemptEnd) {
-        let session_seen = true;
         self.send(
             delay,
             Event::Ended {
                 task,
                 attempt,
                 end,
-                session_seen,
+                left: Left {
+                    session_seen: true,
+                    ..Left::default()
+                },
             },
         );
     }
@@ -337,7 +343,7 @@ fn a_failed_task_skips_those_that_need_it_and_only_those() {
     let after = [vec![], vec![], vec![], vec![0]];
     let mut world = World::new(facts(&needs, &after), policy(5), |task, _| {
         if task == ix(0) {
-            (Fate::Fail(FailureClass::Authentication), 10)
+            (Fate::Fail(FailureClass::Permission), 10)
         } else {
             (Fate::Complete, 10)
         }
@@ -571,7 +577,10 @@ fn a_task_that_has_not_begun_goes_after_the_one_that_changed_its_files() {
         task: ix(task),
         attempt: 1,
         end,
-        session_seen: true,
+        left: Left {
+            session_seen: true,
+            ..Left::default()
+        },
     };
     let done = AttemptEnd::Complete {
         head: oid(1),

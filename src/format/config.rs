@@ -11,12 +11,15 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::settings_file::CleanupWhen;
+use super::settings_file::{Budgets, CleanupWhen, Retries};
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
 
 /// Seconds between two looks of the conflict radar, when nothing else is configured.
 pub const DEFAULT_RADAR_SECONDS: u64 = 30;
+
+/// First pause before a retry in milliseconds, when nothing else is configured.
+pub const DEFAULT_RETRY_BASE_MS: u64 = 2_000;
 
 /// What is done with the results.
 #[derive(
@@ -179,8 +182,24 @@ layer! {
     model: String,
     /// Most money that one task may cost, in US dollars.
     max_budget_usd: f64,
+    /// Most tokens that one task may use, of all kinds together.
+    max_tokens: u64,
+    /// Most money that the whole run may cost, in US dollars.
+    run_budget_usd: f64,
+    /// Most tokens that the whole run may use.
+    run_tokens: u64,
+    /// How much of the run's budget is kept for resolving conflicts, in percent.
+    reserve_percent: u8,
     /// Attempts per task.
     max_attempts: u32,
+    /// Model for tasks that others failed twice. Empty: the same as before.
+    stronger_model: String,
+    /// First pause before a retry, in milliseconds; doubled for each further one.
+    retry_base_ms: u64,
+    /// How often in a row the provider may fail a task before that is given up.
+    outages: u32,
+    /// How long a usage limit's reset is waited for at most, in seconds. 0: not at all.
+    usage_limit_wait_seconds: u64,
     /// How often an instance is sent back for missing evidence.
     gate_rounds: u32,
     /// How long a stuck instance waits for an answer before its task fails, in seconds.
@@ -323,6 +342,43 @@ impl Layer {
                 "from 1 to 100",
             ),
             (
+                "max_tokens",
+                self.max_tokens.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
+                "run_budget_usd",
+                self.run_budget_usd.is_none_or(|x| x.is_finite() && x > 0.0),
+                "more than 0",
+            ),
+            (
+                "run_tokens",
+                self.run_tokens.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
+                "reserve_percent",
+                self.reserve_percent.is_none_or(|n| n <= 90),
+                "at most 90",
+            ),
+            (
+                "retry_base_ms",
+                self.retry_base_ms
+                    .is_none_or(|n| (1..=120_000).contains(&n)),
+                "from 1 to 120000",
+            ),
+            (
+                "outages",
+                self.outages.is_none_or(|n| (1..=1000).contains(&n)),
+                "from 1 to 1000",
+            ),
+            (
+                "usage_limit_wait_seconds",
+                self.usage_limit_wait_seconds
+                    .is_none_or(|n| n <= 31 * 86_400),
+                "at most 2678400",
+            ),
+            (
                 "gate_rounds",
                 self.gate_rounds.is_none_or(|n| n <= 100),
                 "at most 100",
@@ -395,7 +451,11 @@ impl Layer {
             timeout_seconds: Some(3600),
             command_timeout_seconds: Some(900),
             permission_mode: Some("acceptEdits".to_owned()),
+            reserve_percent: Some(Budgets::default().reserve_percent),
             max_attempts: Some(3),
+            retry_base_ms: Some(DEFAULT_RETRY_BASE_MS),
+            outages: Some(Retries::default().outages),
+            usage_limit_wait_seconds: Some(Retries::default().usage_limit_wait_seconds),
             gate_rounds: Some(3),
             merge_early: Some(true),
             deliver_each: Some(false),
@@ -491,6 +551,12 @@ pub struct Resolved {
     pub model: Option<String>,
     /// Budget of a task, US dollars.
     pub max_budget_usd: Option<f64>,
+    /// The other budgets.
+    pub budgets: Budgets,
+    /// What is done about failed attempts.
+    pub retries: Retries,
+    /// First pause before a retry, milliseconds.
+    pub retry_base_ms: u64,
     /// Attempts per task.
     pub max_attempts: u32,
     /// How often an instance is sent back.
@@ -585,6 +651,22 @@ pub fn resolve(layers: &Layers) -> Resolved {
         setup: filled(all.setup),
         model: filled(all.model),
         max_budget_usd: all.max_budget_usd,
+        budgets: Budgets {
+            max_tokens: all.max_tokens,
+            run_usd: all.run_budget_usd,
+            run_tokens: all.run_tokens,
+            reserve_percent: all
+                .reserve_percent
+                .unwrap_or(Budgets::default().reserve_percent),
+        },
+        retries: Retries {
+            stronger_model: filled(all.stronger_model),
+            outages: all.outages.unwrap_or(Retries::default().outages),
+            usage_limit_wait_seconds: all
+                .usage_limit_wait_seconds
+                .unwrap_or(Retries::default().usage_limit_wait_seconds),
+        },
+        retry_base_ms: all.retry_base_ms.unwrap_or(DEFAULT_RETRY_BASE_MS),
         max_attempts: all.max_attempts.unwrap_or(1),
         gate_rounds: all.gate_rounds.unwrap_or(0),
         merge_early: all.merge_early.unwrap_or(false),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::core::attempt::{SessionId, StartMode};
+use crate::core::budget::Grant;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 
 /// Which agent works on the task.
@@ -110,9 +111,9 @@ pub struct LaunchFile {
     pub timeout_seconds: u64,
     /// Time for one run of the verify or set-up command, seconds.
     pub command_timeout_seconds: u64,
-    /// Budget, US dollars.
+    /// What the attempt may spend.
     #[serde(default)]
-    pub max_budget_usd: Option<f64>,
+    pub grant: Grant,
     /// How many times an instance that says it is done without evidence is sent back.
     pub gate_rounds: u32,
     /// How long a stuck instance waits for an answer before the attempt fails, seconds.

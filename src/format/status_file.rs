@@ -74,6 +74,19 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Of all kinds together.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        [
+            self.input,
+            self.output,
+            self.cache_creation,
+            self.cache_read,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

@@ -155,6 +155,9 @@ impl Sample {
             attempt,
             session: SessionId(Uuid::from_u128(7)),
             start: StartMode::Fresh,
+            approach: crate::core::retry::Approach::default(),
+            grant: crate::core::budget::Grant::default(),
+            at: None,
         });
         self.at(Record::AttemptRunning {
             task: name(task),
@@ -187,6 +190,8 @@ impl Sample {
             attempt,
             end,
             session_seen: true,
+            until: None,
+            account: crate::core::budget::Account::default(),
         });
     }
 
@@ -459,6 +464,7 @@ impl Sample {
                 urgency: 2,
                 chain: 1,
                 max_attempts: 3,
+                limit: crate::core::budget::Limit::default(),
             })
             .collect();
         let policy = Policy {
@@ -472,6 +478,7 @@ impl Sample {
                 resolvers: 2,
             },
             retry: RetryPolicy::default(),
+            budget: crate::core::budget::BudgetPolicy::default(),
             token: Uuid::nil(),
         };
         let state = State::replay(facts, policy, lines.iter().map(|l| &l.entry));
@@ -541,6 +548,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         disallowed_tools: vec![],
         model: None,
         max_budget_usd: None,
+        budgets: crate::format::settings_file::Budgets::default(),
+        retries: crate::format::settings_file::Retries::default(),
         verify: None,
         setup: None,
         union_files: vec![],

@@ -101,7 +101,7 @@ impl Room {
             verify: None,
             timeout_seconds: 120,
             command_timeout_seconds: 60,
-            max_budget_usd: None,
+            grant: orchestra::core::budget::Grant::default(),
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             may_end_without_commits: false,

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::super::*;
 use crate::core::attempt::{AttemptEnd, FailureClass};
-use crate::core::event::{Effect, Event, Request};
+use crate::core::budget::{BudgetPolicy, Limit};
+use crate::core::event::{Effect, Event, Left, Request};
 use crate::core::graph::TaskIx;
 use crate::core::queue::QueuePolicy;
 use crate::core::record::{
@@ -268,6 +269,7 @@ impl<'w> Run<'w> {
                 urgency: 2,
                 chain: 1,
                 max_attempts: 1,
+                limit: Limit::default(),
             })
             .collect();
         let policy = Policy {
@@ -283,7 +285,9 @@ impl<'w> Run<'w> {
             retry: RetryPolicy {
                 base_delay: Millis(1),
                 max_delay: Millis(1),
+                ..RetryPolicy::default()
             },
+            budget: BudgetPolicy::default(),
             token: Uuid::from_u128(1),
         };
         Self {
@@ -438,7 +442,10 @@ impl<'w> Run<'w> {
                     head: self.work(*task),
                     summary: "Did it.".into(),
                 },
-                session_seen: true,
+                left: Left {
+                    session_seen: true,
+                    ..Left::default()
+                },
             }),
             Effect::Queue(work) => {
                 let result = self.queue(work);

@@ -160,6 +160,9 @@ impl Life<'_> {
             attempt: self.launch.attempt,
             outcome: with_faults(end.clone(), self.report.fault(), self.log_fault.as_deref()),
             cost_usd: self.heard.costs.attempt_usd(),
+            tokens: self.heard.costs.attempt_tokens(),
+            duration_ms: u64::try_from(self.times.age().as_millis()).ok(),
+            resets_at: None,
             session_seen: self.heard.session_seen,
             ended_at: rfc3339(now()),
         };

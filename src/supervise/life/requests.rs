@@ -97,8 +97,9 @@ impl Life<'_> {
                 self.end_tree();
             }
             // Done is done: a pause that comes this late changes nothing.
-            StopHow::Pause if self.ending.is_some() || self.candidate.is_some() => {}
-            StopHow::Pause => {
+            StopHow::Pause | StopHow::Yield
+                if self.ending.is_some() || self.candidate.is_some() => {}
+            StopHow::Pause | StopHow::Yield => {
                 self.ending = Some(AttemptEnd::Paused);
                 self.stop_work.store(true, Ordering::Relaxed);
                 if self.phase == Phase::Working && self.agent_listens() {

@@ -27,6 +27,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(10);
 /// When what is due.
 #[derive(Debug)]
 pub(super) struct Timetable {
+    begun: Instant,
     /// The end of the task's time.
     deadline: Instant,
     next_look: Instant,
@@ -44,6 +45,7 @@ impl Timetable {
     pub(super) fn begin(time: Duration) -> Self {
         let begin = Instant::now();
         Self {
+            begun: begin,
             deadline: begin + time,
             next_look: begin,
             next_sample: begin,
@@ -51,6 +53,11 @@ impl Timetable {
             measuring: None,
             unmeasured: true,
         }
+    }
+
+    /// How long the attempt has been going on.
+    pub(super) fn age(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// Gives the task more time.
