@@ -21,6 +21,7 @@ mod prompt;
 mod radar;
 mod resolution;
 pub mod restore;
+mod shortage;
 pub mod surroundings;
 pub mod undo;
 mod work;
@@ -70,6 +71,8 @@ pub enum ConductError {
     NotStarted(String),
     #[error("the plan of {id} cannot be used: {detail}")]
     Plan { id: String, detail: String },
+    #[error("{0}. Nothing is lost: it is tried again, and goes on once there is room")]
+    Short(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -90,7 +93,7 @@ impl ConductError {
                 | StoreError::Journal { .. },
             )
             | Self::Git(GitError::NotARepository { .. }) => true,
-            Self::Held(_) | Self::Store(_) | Self::Git(_) => false,
+            Self::Held(_) | Self::Short(_) | Self::Store(_) | Self::Git(_) => false,
         }
     }
 }
@@ -184,6 +187,8 @@ enum Signal {
     Event(Event),
     /// An attempt that was to be started or watched is not watched.
     Unwatched(Box<work::Unwatched>),
+    /// The machine ran short of something: what was begun is to be begun again later.
+    Short(String),
     /// Something happened to the inbox.
     Inbox,
 }
@@ -238,6 +243,7 @@ impl Conductor {
                         self.take(&event)?;
                     }
                 }
+                Ok(Signal::Short(what)) => return Err(ConductError::Short(what)),
                 Ok(Signal::Inbox) | Err(RecvTimeoutError::Timeout) => {}
                 // The watcher and the workshop hold senders, so this cannot come.
                 Err(RecvTimeoutError::Disconnected) => break,

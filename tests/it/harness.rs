@@ -578,9 +578,10 @@ impl Room {
         self.kill_at_once(|p| p.is("conduct") || p.is("keep"));
     }
 
-    /// Nobody sees another one end: all are stopped before the first is ended.
+    /// Ends these processes of the room, by their numbers. Nobody sees another one end: all are
+    /// stopped before the first is ended.
     #[track_caller]
-    fn kill_at_once(&self, which: impl Fn(&Process) -> bool) {
+    pub(crate) fn kill_at_once(&self, which: impl Fn(&Process) -> bool) {
         let mut stopped = std::collections::BTreeSet::new();
         let all = wait_for("that no more come", || {
             let mut all = self.processes();

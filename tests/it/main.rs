@@ -11,7 +11,9 @@
 mod architecture;
 mod delivery;
 mod dependencies;
+mod doctor;
 mod faults;
+mod full_disk;
 mod gate;
 mod harness;
 mod hooks;

@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::super::Context;
 use super::super::run::find_claude;
 use super::super::settings_flags::{SettingsFlags, resolved};
-use super::super::Context;
 use super::Checks;
 use crate::agent::{CommandSpec, process};
 use crate::conduct::worktree::default_folder;
@@ -56,7 +56,11 @@ pub(super) fn repository(checks: &mut Checks, cx: &Context<'_>) -> Option<Repo> 
 }
 
 /// Checks the configuration and what it names; returns the folder for worktrees.
-pub(super) fn configuration(checks: &mut Checks, repo: Option<&Repo>, cx: &Context<'_>) -> Option<PathBuf> {
+pub(super) fn configuration(
+    checks: &mut Checks,
+    repo: Option<&Repo>,
+    cx: &Context<'_>,
+) -> Option<PathBuf> {
     let root = repo.map(Repo::root);
     let config = match resolved(&SettingsFlags::default(), root, cx) {
         Ok(config) => config,

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::finding::{Finding, MOMENT, Scene, age, quoted, remove_file};
 use crate::core::record::Record;
+use crate::store::journal;
 use crate::store::layout::RunDir;
 use crate::store::lock::{self, Lock};
-use crate::store::journal;
 
 /// A folder without a plan that is younger may be about to get one.
 const HALF_MADE: Duration = Duration::from_secs(60 * 60);
@@ -28,7 +28,12 @@ pub(super) fn find(scene: &Scene) -> Vec<Finding> {
     for run in &scene.runs {
         half_written(run.dir(), DEPTH, &mut found);
         set_aside(run.dir(), DEPTH, &mut found);
-        found.extend(open_to_others(run.dir(), 0o007, 0o700, "requests and raw streams"));
+        found.extend(open_to_others(
+            run.dir(),
+            0o007,
+            0o700,
+            "requests and raw streams",
+        ));
         let environment = run.environment();
         if is_closed(run) && environment.exists() {
             found.push(old_environment(run));

@@ -104,7 +104,9 @@ impl Scene {
 /// How long ago a file was changed; none when that is not known, or seems to be in the future.
 pub(super) fn age(path: &std::path::Path) -> Option<Duration> {
     let about = path.symlink_metadata().ok()?;
-    SystemTime::now().duration_since(about.modified().ok()?).ok()
+    SystemTime::now()
+        .duration_since(about.modified().ok()?)
+        .ok()
 }
 
 /// Removes a file; one that is gone is as good.

@@ -8,11 +8,13 @@
 //! | `processes` | processes of instances that nobody owns any more |
 //! | `trees` | worktrees, folders, branches and names of runs that are gone |
 //! | `locks` | lock files that a killed git left |
+//! | `groups` | control groups of supervisors that were killed |
 //! | `files` | files of the runs' folders: set aside, half written, open to others |
 
 mod base;
 mod files;
 mod finding;
+mod groups;
 mod locks;
 mod processes;
 mod runs;
@@ -151,6 +153,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             processes::find,
             locks::find,
             files::find,
+            groups::find,
             trees::find,
             runs::find,
         ] {

@@ -41,7 +41,10 @@ pub(super) fn find(scene: &Scene) -> Vec<Finding> {
                 if report.left.is_empty() {
                     Ok(format!("ended {}", plural(report.signalled, "process")))
                 } else {
-                    Err(format!("{} did not end", plural(report.left.len(), "process")))
+                    Err(format!(
+                        "{} did not end",
+                        plural(report.left.len(), "process")
+                    ))
                 }
             })
         })
@@ -58,9 +61,7 @@ fn without_owner(scene: &Scene, process: &Marked) -> Option<String> {
     let ours = match known {
         Some((context, _)) => context.token() == process.token,
         // Of another repository, perhaps, or of a run that cannot be read.
-        None => {
-            process.main_checkout.as_deref() == Some(scene.repo.root()) && !run.dir().exists()
-        }
+        None => process.main_checkout.as_deref() == Some(scene.repo.root()) && !run.dir().exists(),
     };
     if !ours {
         return None;

@@ -66,6 +66,11 @@ pub(super) fn count(checks: &mut Checks, scene: &Scene) {
 }
 
 fn damage(run: &RunDir, snapshot: &Snapshot, found: &mut Vec<Finding>) {
+    let something = [run.settings(), run.plan(), run.journal()];
+    if !something.iter().any(|path| path.exists()) {
+        // Being made, or half made: the files tell.
+        return;
+    }
     for problem in &snapshot.problems {
         let remedy = if matches!(snapshot.standing, Standing::Planned) {
             format!(
@@ -109,14 +114,14 @@ fn conductor(scene: &Scene, run: &RunDir) -> Option<Finding> {
         });
     }
     let (run, exe, env) = (run.clone(), scene.exe.clone(), scene.env.clone());
-    Some(finding.mended_by(move || {
-        match ensure::ensure(&run, run.main_checkout(), &exe, &env) {
+    Some(finding.mended_by(
+        move || match ensure::ensure(&run, run.main_checkout(), &exe, &env) {
             Ensured::Started => Ok("started one".into()),
             Ensured::Running => Ok("somebody started one".into()),
             Ensured::NotNeeded => Ok("it needs none any more".into()),
             Ensured::Failed(why) => Err(why),
-        }
-    }))
+        },
+    ))
 }
 
 fn keeper(scene: &Scene, run: &RunDir) -> Option<Finding> {

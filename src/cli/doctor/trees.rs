@@ -152,7 +152,8 @@ impl Archive {
             .is_some_and(|holder| self.claim(holder.name.as_str()).is_none());
         let claimed = self.claim(&name).is_some();
         let in_our_folder = path.parent().is_some_and(|parent| {
-            let known = |(context, _): &(conduct::Context, _)| context.settings.worktree_dir == parent;
+            let known =
+                |(context, _): &(conduct::Context, _)| context.settings.worktree_dir == parent;
             default_folder(&scene.repo).is_ok_and(|own| own == parent)
                 || scene.known.iter().any(known)
         });
@@ -249,7 +250,10 @@ impl Archive {
             self.keep(name, BackupKind::Branch, head, kept)?;
         }
         self.repo.worktree_remove(path, true).map_err(text)?;
-        let branch = listed.branch.as_deref().and_then(|full| full.strip_prefix("refs/heads/"));
+        let branch = listed
+            .branch
+            .as_deref()
+            .and_then(|full| full.strip_prefix("refs/heads/"));
         match branch {
             Some(branch) if ours && branch == format!("task/{name}") => {
                 self.drop_branch(branch, name, kept)
