@@ -243,7 +243,11 @@ impl Conductor {
                         self.take(&event)?;
                     }
                 }
-                Ok(Signal::Short(what)) => return Err(ConductError::Short(what)),
+                Ok(Signal::Short(what)) => {
+                    let error = ConductError::Short(what);
+                    run_log::append(&self.context.run, now(), &[error.to_string()]);
+                    return Err(error);
+                }
                 Ok(Signal::Inbox) | Err(RecvTimeoutError::Timeout) => {}
                 // The watcher and the workshop hold senders, so this cannot come.
                 Err(RecvTimeoutError::Disconnected) => break,

@@ -213,3 +213,40 @@ fn a_run_on_a_disk_that_becomes_read_only_waits_too() {
     assert_eq!(code, 0, "{out}");
     finish(&disk);
 }
+
+#[test]
+fn a_worktree_for_which_there_is_no_room_is_waited_for_and_no_task_fails() {
+    let Some(disk) = Disk::new() else { return };
+    let room = &disk.room;
+    room.plan(&[("a", &[]), ("b", &["a"])]);
+    room.script(&json!({"a": writes("a", "from a\n"), "b": writes("b", "from b\n")}));
+    // The repository has room; the worktrees are elsewhere, and have none.
+    let big = "x".repeat(64 * 1024);
+    room.commit("big", &big);
+    disk.fill();
+    let (code, out) = disk.order(&format!(
+        "cd \"$ROOM/repo\" && {} run --tasks ../plan.json --agent scripted --script ../script.json \
+         --worktree-dir \"$ROOM/disk/trees\" --detach",
+        env!("CARGO_BIN_EXE_orchestra")
+    ));
+    assert_eq!(code, 0, "{out}");
+    let run = room.only_run();
+    let said = |what: &str| {
+        let log = fs::read_to_string(run.log()).unwrap_or_default();
+        log.matches(what).count()
+    };
+    // Each conductor finds the same, and the keeper brings the next one.
+    wait_for("two tries", || {
+        (said("goes on once there is room") >= 2).then_some(())
+    });
+    assert!(said("No space left") >= 2);
+    let records = room.records(&run);
+    let ended = |r: &Record| matches!(r, Record::AttemptEnded { .. } | Record::TaskFailed { .. });
+    assert!(!records.iter().any(ended), "{records:#?}");
+    disk.make_room();
+    room.wait_until_closed(&run);
+    assert_eq!(room.read("b"), "from b\n");
+    assert_eq!(room.inits(&run, "a").len(), 1);
+    fs::write(room.path("stop"), "").unwrap();
+    room.assert_quiet();
+}
