@@ -22,6 +22,7 @@ mod instance;
 mod journal_fixture;
 mod keeper;
 mod leftovers;
+mod liveness;
 mod merging;
 mod queue;
 mod queue_base;

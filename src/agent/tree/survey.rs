@@ -60,6 +60,13 @@ pub fn marked() -> Vec<Marked> {
         .collect()
 }
 
+/// The program of a process, as the system names it; none when it is gone.
+#[must_use]
+pub fn program_of(key: ProcessKey) -> Option<String> {
+    let name = table::program(key.pid)?;
+    key.is_alive().then_some(name)
+}
+
 /// Takes the value of a mark apart, as [`super::Marker`] writes it.
 fn parse(value: &str) -> Option<(String, OrchestrationId, Option<TaskName>)> {
     let parts: Vec<&str> = value.split('/').collect();

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, Scene};
-use crate::agent::tree::{self, EndPlan, Marked, Tree};
+use crate::agent::tree::{self, EndPlan, Marked, ProcessKey, Tree};
+use crate::format::processes_file::ProcessesFile;
+use crate::store::atomic::peek_json;
 use crate::store::lock;
 use crate::view::page::plural;
 
@@ -17,6 +19,12 @@ pub(super) fn find(scene: &Scene) -> Vec<Finding> {
     for process in marked {
         if let Some(whose) = without_owner(scene, &process) {
             lost.entry(whose).or_default().push(process);
+        }
+    }
+    for (whose, process) in seen_last(scene) {
+        let group = lost.entry(whose).or_default();
+        if group.iter().all(|known| known.key != process.key) {
+            group.push(process);
         }
     }
     lost.into_iter()
@@ -49,6 +57,45 @@ pub(super) fn find(scene: &Scene) -> Vec<Finding> {
             })
         })
         .collect()
+}
+
+/// What dead supervisors saw of their trees last, and is still the same process of the same
+/// start of the machine: it may have cleaned its environment.
+fn seen_last(scene: &Scene) -> Vec<(String, Marked)> {
+    let mut found = Vec::new();
+    let boot = tree::boot_id();
+    for (context, state) in &scene.known {
+        let run = &context.run;
+        for ix in state.every() {
+            let task = state.name(ix);
+            let Some(file) = peek_json::<ProcessesFile>(&run.processes(task)) else {
+                continue;
+            };
+            if boot.as_ref() != Some(&file.boot_id) {
+                continue;
+            }
+            for seen in file.processes {
+                let key = ProcessKey {
+                    pid: seen.pid,
+                    start: seen.start,
+                };
+                let process = Marked {
+                    key,
+                    program: tree::program_of(key).unwrap_or_default(),
+                    token: context.token(),
+                    run: run.id().clone(),
+                    task: Some(task.clone()),
+                    main_checkout: None,
+                };
+                if key.is_alive()
+                    && let Some(whose) = without_owner(scene, &process)
+                {
+                    found.push((whose, process));
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Whose a process was, when its owner is gone for sure.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Checks;
 use super::finding::{Finding, Scene};
-use crate::conduct::cleanup::{Which, cleanup};
+use crate::conduct::cleanup::{Manner, Which, cleanup};
 use crate::conduct::ensure::{self, Ensured, is_orphaned};
 use crate::conduct::{self, keep};
 use crate::core::record::Verdict;
@@ -185,7 +185,7 @@ fn ended(scene: &Scene, snapshot: &Snapshot, found: &mut Vec<Finding>) {
                 CleanupWhen::All if good => Which::All,
                 _ => return None,
             };
-            let items = cleanup(context, state, which, true).ok()?;
+            let items = cleanup(context, state, which, Manner::DryRun).ok()?;
             let goes = items.iter().any(|item| item.kept.is_none());
             goes.then(|| (context.clone(), state.clone(), which))
         });
@@ -216,7 +216,7 @@ fn ended(scene: &Scene, snapshot: &Snapshot, found: &mut Vec<Finding>) {
 }
 
 fn tidy(context: &conduct::Context, state: &State, which: Which) -> Result<String, String> {
-    let items = cleanup(context, state, which, false).map_err(|e| e.to_string())?;
+    let items = cleanup(context, state, which, Manner::Quiet).map_err(|e| e.to_string())?;
     let gone: Vec<&str> = items
         .iter()
         .filter(|item| item.kept.is_none())

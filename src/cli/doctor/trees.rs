@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Scene, quoted};
 use crate::agent::tree::at_work_in;
 use crate::conduct::cleanup::{
-    Orphan, OrphanKind, link_in, orphans, release_orphaned_claims, repository_inside,
+    Orphan, OrphanKind, link_in, orphans, release_orphaned_claims,
 };
 use crate::conduct::worktree::default_folder;
 use crate::conduct::{self, create};
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
-use crate::git::{BackupKind, Repo};
+use crate::git::{BackupKind, GitError, Repo};
 use crate::store::claims::{self, Claim};
 
 pub(super) fn find(scene: &Scene) -> Vec<Finding> {
@@ -209,7 +209,7 @@ impl Archive {
     /// Deletes a branch whose commits are in a backup ref. One that is checked out stays.
     fn drop_branch(&self, branch: &str, name: &str, kept: &mut Vec<String>) -> Result<(), String> {
         let branch = BranchName::parse(branch).map_err(|e| e.to_string())?;
-        let text = |e: crate::git::GitError| e.to_string();
+        let text = |e: GitError| e.to_string();
         let Some(tip) = self.repo.branch_tip(&branch).map_err(text)? else {
             return Ok(());
         };
@@ -230,7 +230,7 @@ impl Archive {
         ours: bool,
         kept: &mut Vec<String>,
     ) -> Result<(), String> {
-        let text = |e: crate::git::GitError| e.to_string();
+        let text = |e: GitError| e.to_string();
         nobody_works_in(path)?;
         let worktrees = self.repo.worktrees().map_err(text)?;
         let Some(listed) = worktrees.into_iter().find(|w| w.path == path) else {
@@ -238,8 +238,10 @@ impl Archive {
         };
         let is_scratch = is_scratch(name);
         if path.is_dir() && !is_scratch {
-            if let Some(why) = repository_inside(&self.repo, path).map_err(text)? {
-                return Err(why);
+            if let Some(inner) = repository_inside(&self.repo, path).map_err(text)? {
+                return Err(format!(
+                    "{inner} in it is a repository whose work no backup holds: move it away first"
+                ));
             }
             let message = format!("Uncommitted work of {name} before its worktree went");
             if let Some(work) = self.repo.snapshot(path, &message).map_err(text)? {
@@ -264,7 +266,7 @@ impl Archive {
 
     /// A folder that was a worktree, of which git has no record any more.
     fn drop_folder(&self, path: &Path, name: &str, kept: &mut Vec<String>) -> Result<(), String> {
-        let text = |e: crate::git::GitError| e.to_string();
+        let text = |e: GitError| e.to_string();
         nobody_works_in(path)?;
         let own = BranchName::parse(&format!("task/{name}")).ok();
         let tip = match &own {
@@ -285,6 +287,17 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+/// A repository inside a worktree that holds what is nowhere else, or may: of it a backup holds
+/// the id of its commit, and nothing else.
+fn repository_inside(repo: &Repo, worktree: &Path) -> Result<Option<String>, GitError> {
+    let status = repo.status(worktree)?;
+    let nested = status.untracked.iter().find(|path| path.ends_with('/'));
+    if let Some(path) = nested.or(status.submodules.first()) {
+        return Ok(Some(path.clone()));
+    }
+    Ok(repo.own_commits_inside(worktree, true)?.into_iter().next())
 }
 
 /// Whether a folder's name is that of a scratch worktree, in which nobody works: no task can
