@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod crash;
 mod delivery;
 mod dependencies;
 mod doctor;

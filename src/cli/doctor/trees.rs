@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Scene, quoted};
 use crate::agent::tree::at_work_in;
-use crate::conduct::cleanup::{
-    Orphan, OrphanKind, link_in, orphans, release_orphaned_claims,
-};
+use crate::conduct::cleanup::{Orphan, OrphanKind, link_in, orphans, release_orphaned_claims};
 use crate::conduct::worktree::default_folder;
 use crate::conduct::{self, create};
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
