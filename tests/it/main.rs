@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod chaos;
 mod crash;
 mod delivery;
 mod dependencies;
@@ -25,6 +26,7 @@ mod keeper;
 mod leftovers;
 mod liveness;
 mod merging;
+mod money;
 mod queue;
 mod queue_base;
 mod queue_faults;
