@@ -7,6 +7,7 @@ use crate::conduct::ensure::{self, Ensured};
 use crate::core::event::Request;
 use crate::core::state::State;
 use crate::store::layout::RunDir;
+use crate::store::lock;
 
 /// Loads a run as its conductor does, with the state that its journal tells.
 ///
@@ -31,6 +32,38 @@ pub fn ensure(run: &RunDir, cx: &Context<'_>) -> Result<Ensured, Failure> {
         &cx.own_exe()?,
         &cx.environment(),
     ))
+}
+
+/// As [`ensure()`], for whoever waits for the run. What keeps a conductor from being started
+/// is told once while a keeper tries on: a full disk has room again some time.
+///
+/// # Errors
+/// When this program cannot be found, or no conductor can be started and nobody tries on.
+pub(super) fn ensure_patiently(
+    run: &RunDir,
+    told: &mut bool,
+    cx: &mut Context<'_>,
+) -> Result<Ensured, Failure> {
+    let ensured = ensure(run, cx)?;
+    let Ensured::Failed(why) = &ensured else {
+        *told = false;
+        return Ok(ensured);
+    };
+    if !lock::is_held(&run.keeper_lock()).unwrap_or(false) {
+        return Err(
+            Failure::internal(format!("no conductor can be started: {why}"))
+                .in_path(run.dir())
+                .next("`orchestra doctor` looks for the cause"),
+        );
+    }
+    if !*told {
+        cx.remark(&format!(
+            "warning: {} has no conductor, which is tried again: {why}",
+            run.id()
+        ));
+        *told = true;
+    }
+    Ok(ensured)
 }
 
 /// Posts a request to a run and makes sure that a conductor reads it.

@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let id = target.id();
     if args.dry_run {
         let rehearsal = undo::rehearse(&runs, target, wish).map_err(|e| failure(e, id, wish))?;
-        let live = lock::is_held(&target.context.run.conductor_lock());
+        let live = lock::may_be_held(&target.context.run.conductor_lock());
         return show(args, id, wish, &rehearsal, live, cx);
     }
     let shared = RefCell::new(&mut *cx);

@@ -415,7 +415,7 @@ impl Snapshot {
             integration: None,
             taken_back: false,
             merging: Merging::default(),
-            conductor_alive: lock::is_held(&run.conductor_lock()),
+            conductor_alive: lock::may_be_held(&run.conductor_lock()),
             begun_at: None,
             ended_at: None,
             records: 0,
@@ -428,7 +428,7 @@ impl Snapshot {
             snapshot.take_journal(&lines, plan);
             for task in snapshot.tasks.iter_mut().chain(&mut snapshot.resolvers) {
                 task.status = atomic::peek_json(&run.status(&task.name));
-                task.supervisor_alive = lock::is_held(&run.lock(&task.name));
+                task.supervisor_alive = lock::may_be_held(&run.lock(&task.name));
                 task.worktree_exists = task.place.as_ref().is_some_and(|p| p.worktree.is_dir());
             }
         } else if lines.is_empty() && snapshot.settings.is_none() {

@@ -147,7 +147,7 @@ fn status_brings_a_new_conductor() {
     let room = chain();
     let run = begin(&room);
     room.wait_until_running(&run, "a");
-    room.conductor().kill();
+    room.kill_conductor();
     let ended = room.orchestra(&["status"]).expect(0);
     assert!(ended.err.contains("new one"), "{}", ended.err);
     room.wait_until_closed(&run);
@@ -425,7 +425,7 @@ fn a_verify_command_of_a_killed_conductor_ends_with_the_next_one() {
     wait_for("verification", || {
         room.path("second").exists().then_some(())
     });
-    room.conductor().kill();
+    room.kill_conductor();
     room.orchestra(&["wait"]).expect(0);
     assert_undisturbed(&room, &run);
 }

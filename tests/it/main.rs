@@ -10,15 +10,19 @@
 
 mod architecture;
 mod chaos;
+mod crash;
 mod delivery;
 mod dependencies;
+mod doctor;
 mod faults;
+mod full_disk;
 mod gate;
 mod harness;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
+mod keeper;
 mod leftovers;
 mod liveness;
 mod merging;

@@ -196,3 +196,23 @@ pub(super) fn reap(pid: i32) {
 pub(super) fn become_subreaper() -> std::io::Result<()> {
     set_child_subreaper(Some(getpid())).map_err(Into::into)
 }
+
+/// The name of a process's program, at most 15 bytes of it.
+pub(super) fn program(pid: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// The folder in which a process works.
+pub(super) fn folder(pid: i32) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
+/// Whether a process has a file open.
+pub(super) fn has_open(pid: i32, file: &std::path::Path) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == file))
+}

@@ -20,6 +20,7 @@ mod table;
 mod table;
 
 mod seal;
+mod survey;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
 pub use seal::{Sealing, seal_children};
+pub use survey::{MAIN_CHECKOUT_VARIABLE, Marked, at_work_in, is_open, marked, program_of};
 
 use crate::core::id::{OrchestrationId, TaskName};
 use crate::format::processes_file::ProcessesFile;
