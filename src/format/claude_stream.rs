@@ -50,6 +50,8 @@ pub enum Event {
         /// Whether it was granted.
         success: bool,
     },
+    /// `stream_event`: a piece of a message that is under way. The whole comes as well.
+    Partial,
     /// Anything else, by its `type` or `type/subtype`.
     Other(String),
 }
@@ -245,6 +247,7 @@ fn event(value: &Value) -> Event {
             let info = value.get("rate_limit_info").unwrap_or(&Value::Null);
             Event::RateLimit(RateLimit::read(info))
         }
+        ("stream_event", _) => Event::Partial,
         ("assistant", _) => Event::Assistant(assistant(value)),
         ("user", _) => Event::User(user(value)),
         ("result", _) => Event::Result(Box::new(result(value, subtype))),

@@ -10,19 +10,24 @@
 
 mod architecture;
 mod chaos;
+mod crash;
 mod delivery;
 mod dependencies;
+mod doctor;
 mod faults;
+mod full_disk;
 mod gate;
 mod harness;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
+mod keeper;
 mod leftovers;
 mod liveness;
 mod merging;
 mod money;
+mod ownership;
 mod provider;
 mod queue;
 mod queue_base;

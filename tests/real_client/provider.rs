@@ -86,21 +86,15 @@ fn a_storm_of_529_passes() {
 }
 
 #[test]
-fn a_usage_limit_is_waited_for_by_what_the_provider_says() {
+fn a_usage_limit_is_waited_for_until_the_reset_that_is_told() {
     let home = Home::new();
     let repository = home.repository("repo");
     let names = ["alpha", "beta"];
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let reset = now.as_secs() + 12;
     let is_over = Arc::new(AtomicBool::new(false));
-    let refused = Reply::error(429, "rate_limit_error", "usage limit reached")
-        .header("retry-after", "12")
-        .header("anthropic-ratelimit-unified-status", "rejected")
-        .header(
-            "anthropic-ratelimit-unified-representative-claim",
-            "five_hour",
-        )
-        .header("anthropic-ratelimit-unified-reset", &reset.to_string());
+    let words = format!("Claude AI usage limit reached|{reset}");
+    let refused = Reply::error(429, "rate_limit_error", words).header("retry-after", "0");
     let over = Arc::clone(&is_over);
     let script = Script::new().rule(move |_| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -116,7 +110,7 @@ fn a_usage_limit_is_waited_for_by_what_the_provider_says() {
     assert!(output.status.success(), "{}\n{log}", stdout(&output));
     assert_eq!(results["totals"]["done"], 2, "{results:#}");
     assert!(is_over.load(Ordering::SeqCst));
-    assert!(log.contains("usage limit"), "{log}");
+    assert!(log.contains("(usage limit): nothing new starts"), "{log}");
 }
 
 #[test]
