@@ -63,6 +63,11 @@ impl Surroundings {
         }
     }
 
+    /// The next look is due at once.
+    pub(super) fn look_again(&mut self) {
+        self.next = Instant::now();
+    }
+
     /// Looks if it is time; the conditions when they changed.
     pub(super) fn look(
         &mut self,
