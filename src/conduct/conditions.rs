@@ -28,6 +28,9 @@ pub(super) trait Source: std::fmt::Debug {
     /// A word for it in files and sentences: `provider`.
     fn name(&self) -> &'static str;
 
+    /// The number of instances is about to change: for whom that matters at once.
+    fn sized(&mut self, _state: &State) {}
+
     /// Looks, quickly.
     fn look(&mut self, state: &State, now: Timestamp) -> Sight;
 }
@@ -60,6 +63,13 @@ impl Surroundings {
             seen: vec![Sight::default(); sources.len()],
             sources,
             next: Instant::now(),
+        }
+    }
+
+    /// What was decided changes the number of instances, before it is carried out.
+    pub(super) fn sized(&mut self, state: &State) {
+        for source in &mut self.sources {
+            source.sized(state);
         }
     }
 

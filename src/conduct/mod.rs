@@ -319,6 +319,9 @@ impl Conductor {
         let verifying = self.verifying();
         let out = step(&mut self.state, event, now());
         self.commit(&out.records)?;
+        if !out.records.is_empty() {
+            self.surroundings.sized(&self.state);
+        }
         if let Some(commit) = verifying {
             self.tell_if_flaky(&commit);
         }
