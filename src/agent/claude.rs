@@ -22,6 +22,8 @@ impl Agent for Claude {
         add(&["-p", "--verbose"]);
         add(&["--input-format", "stream-json"]);
         add(&["--output-format", "stream-json"]);
+        // A long answer would be silence otherwise: whole blocks are told only at their end.
+        add(&["--include-partial-messages"]);
         let session = launch.session_id.to_string();
         match launch.start {
             StartMode::Fresh => add(&["--session-id", &session]),

@@ -1,11 +1,24 @@
-//! Making sure that a live orchestration has a conductor.
+//! Making sure that a live orchestration has a conductor, and seeing a run as one does.
 
 use super::context::Context;
 use super::failure::Failure;
+use crate::conduct;
 use crate::conduct::ensure::{self, Ensured};
 use crate::core::event::Request;
+use crate::core::state::State;
 use crate::store::layout::RunDir;
 use crate::store::lock;
+
+/// Loads a run as its conductor does, with the state that its journal tells.
+///
+/// # Errors
+/// When it was not started, or a file of it cannot be read.
+pub(super) fn load(run: &RunDir, cx: &Context<'_>) -> Result<(conduct::Context, State), Failure> {
+    let context = conduct::load(run, &cx.own_exe()?, cx.environment())
+        .map_err(|e| Failure::internal(e.to_string()).in_path(run.dir()))?;
+    let state = conduct::read_state(&context)?;
+    Ok((context, state))
+}
 
 /// Starts a conductor for a live run that has none. Harmless when several processes do it
 /// at once: a conductor that finds the lock held ends at once.

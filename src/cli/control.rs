@@ -4,9 +4,8 @@ use serde_json::json;
 
 use super::select::{self, Chosen, Purpose, RunChoice};
 use super::{Context, Exit, Failure, conductor};
-use crate::conduct;
 use crate::core::event::Request;
-use crate::core::id::TaskName;
+use crate::core::id::{TaskName, listed};
 use crate::core::record::AsideWhy;
 use crate::format::SCHEMA_VERSION;
 use crate::format::instance_request::InstanceRequest;
@@ -171,9 +170,7 @@ pub(super) fn retry(
         Some(name) => Some(select::task(&chosen.snapshot, name)?),
         None => None,
     };
-    let context = conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
-        .map_err(|e| Failure::internal(e.to_string()))?;
-    let state = conduct::read_state(&context)?;
+    let (_, state) = conductor::load(&chosen.run, cx)?;
     let mut missed = state.indexes().filter(|ix| state.can_be_revived(*ix));
     let (any, whole) = match &task {
         Some(name) => (missed.any(|ix| state.name(ix) == name), name.as_str()),
@@ -305,10 +302,7 @@ fn answered(
         return Ok(Answered::Instance(text));
     }
     // What cannot be read here is told where the conductor meets it.
-    let state = crate::conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
-        .ok()
-        .and_then(|context| crate::conduct::read_state(&context).ok());
-    let Some(state) = state else {
+    let Ok((_, state)) = conductor::load(&chosen.run, cx) else {
         return Ok(Answered::Instance(text));
     };
     let resolution = state.find(task).and_then(|ix| state.resolvers().get(&ix));
@@ -392,15 +386,14 @@ fn tell(
         instance_inbox::post(&chosen.run, name, &request, cx.now())?;
     }
     conductor::ensure_and_say(&chosen.run, cx);
-    let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
     if json {
         cx.print_json(&json!({
             "schemaVersion": SCHEMA_VERSION,
             "orchestrationId": snapshot.id.as_str(),
-            "told": names,
+            "told": tasks,
         }))?;
     } else {
-        cx.print(&format!("{}: told {}\n", snapshot.id, names.join(", ")))?;
+        cx.print(&format!("{}: told {}\n", snapshot.id, listed(tasks)))?;
     }
     Ok(Exit::Success)
 }

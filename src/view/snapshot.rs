@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::core::attempt::{AttemptEnd, SessionId};
 use crate::core::budget::Limit;
-use crate::core::id::{OrchestrationId, TaskName};
+use crate::core::id::{OrchestrationId, TaskName, listed};
 use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
@@ -21,6 +21,7 @@ use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
 use crate::store::{atomic, lock};
 
+use super::budget::BudgetView;
 use super::clock;
 use super::merging::Merging;
 
@@ -200,10 +201,9 @@ impl TaskView {
 
     /// An instance that resolves a conflict.
     fn resolver(resolution: &Resolution) -> Self {
-        let with: Vec<&str> = resolution.with.iter().map(TaskName::as_str).collect();
         let mut what = format!("Resolving the conflict of {}", resolution.task);
-        if !with.is_empty() {
-            what.push_str(&format!(" with {}", with.join(", ")));
+        if !resolution.with.is_empty() {
+            what.push_str(&format!(" with {}", listed(&resolution.with)));
         }
         Self {
             description: Some(what),
@@ -362,6 +362,8 @@ pub struct Snapshot {
     pub records: usize,
     /// Results that would not merge if their tasks ended now.
     pub conflicts: Vec<PredictedConflict>,
+    /// What the run may cost; none when nothing is limited.
+    pub budget: Option<BudgetView>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -418,6 +420,7 @@ impl Snapshot {
             ended_at: None,
             records: 0,
             conflicts: Vec::new(),
+            budget: None,
             problems,
         };
         if let Some(plan) = &plan {
@@ -516,6 +519,7 @@ impl Snapshot {
 
     /// Fills in a state; times come from [`Snapshot::take_times`].
     pub(crate) fn take_state(&mut self, state: &State) {
+        self.budget = BudgetView::of(state);
         let resolvers = self.resolvers.iter_mut().zip(state.resolvers().keys());
         for (task, ix) in resolvers {
             task.max_attempts = state.facts(*ix).max_attempts;

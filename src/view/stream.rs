@@ -100,7 +100,7 @@ fn lines(event: &Event, page: &Page) -> Vec<String> {
         Event::PermissionDenied { tool, reason } => {
             vec![short(Tone::Warn, "!", &format!("denied: {tool}: {reason}"))]
         }
-        Event::ControlResponse { .. } | Event::Other(_) => Vec::new(),
+        Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => Vec::new(),
     }
 }
 

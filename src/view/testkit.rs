@@ -505,6 +505,7 @@ impl Sample {
             ended_at: None,
             records: 0,
             conflicts: vec![],
+            budget: None,
             problems: vec![],
         };
         snapshot.take_times(&lines);

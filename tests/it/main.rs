@@ -27,6 +27,7 @@ mod leftovers;
 mod liveness;
 mod merging;
 mod money;
+mod ownership;
 mod queue;
 mod queue_base;
 mod queue_faults;

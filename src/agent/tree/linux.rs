@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use procfs::FromRead;
 use procfs::process::Stat;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getuid, kill_process, pidfd_open,
-    pidfd_send_signal, set_child_subreaper, waitpid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, getuid,
+    kill_process, pidfd_open, pidfd_send_signal, set_child_subreaper, setrlimit, waitpid,
 };
 
 use super::{ProcessKey, Row};
@@ -161,6 +161,32 @@ pub(super) fn signal(key: ProcessKey, signal: Signal) {
         }
         Err(_) => {}
     }
+}
+
+/// A resource limit as it was before.
+pub(super) type Limit = Rlimit;
+
+/// What this process starts from now on carries this seal; returns what is to be put back.
+pub(super) fn wear_seal(seal: u64) -> Option<Limit> {
+    let before = getrlimit(Resource::Rttime);
+    let sealed = Rlimit {
+        current: Some(seal),
+        maximum: before.maximum,
+    };
+    setrlimit(Resource::Rttime, sealed).ok().map(|()| before)
+}
+
+pub(super) fn take_seal_off(before: Limit) {
+    let _ = setrlimit(Resource::Rttime, before);
+}
+
+/// The seal that a process carries.
+pub(super) fn seal_of(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max realtime timeout"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 pub(super) fn reap(pid: i32) {

@@ -81,6 +81,9 @@ impl Life<'_> {
         if !is_noise && (self.phase != Phase::Closing || self.candidate.is_some()) {
             self.signs.heard(self.clock.now());
         }
+        if event == Event::Partial {
+            return;
+        }
         self.times.something_happened();
         match event {
             Event::Init { session, .. } => {
@@ -100,7 +103,7 @@ impl Life<'_> {
             Event::PermissionDenied { tool, reason } => {
                 self.note(&format!("denied: {tool}: {}", one_line(&reason, 200)));
             }
-            Event::ControlResponse { .. } | Event::Other(_) => {}
+            Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => {}
         }
     }
 
