@@ -84,6 +84,8 @@ pub(crate) mod tests {
             max_budget_usd: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            permission_requests: crate::core::permission::PermissionRequests::Ask,
+            permission_timeout_seconds: 60,
             may_end_without_commits: false,
             merging: None,
             issue_number: None,

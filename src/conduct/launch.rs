@@ -21,6 +21,7 @@ use crate::store::{claims, lock};
 use super::assignment::{self, Assignment, Conflict, Ready};
 use super::attend;
 use super::context::Context;
+use super::notes;
 use super::prepare::StartError;
 use super::prompt::{self, Briefing, Finished};
 use super::resolution::{self, Dispute, Side};
@@ -288,6 +289,9 @@ fn rights(context: &Context, task: &Task) -> (Vec<String>, Vec<String>) {
             })
             .collect(),
     };
+    // What an instance says of itself is never a question.
+    let mut allow: Vec<String> = allow;
+    allow.push("Bash(orchestra report *)".to_owned());
     let main = settings.main_checkout.display();
     let mut deny = settings.disallowed_tools.clone();
     deny.push(format!("Edit(/{main}/**)"));
@@ -299,6 +303,10 @@ fn rights(context: &Context, task: &Task) -> (Vec<String>, Vec<String>) {
         ]
         .map(str::to_owned),
     );
+    if settings.permission_mode != "plan" {
+        // Nobody approves a plan; the task is the plan.
+        deny.extend(["EnterPlanMode", "ExitPlanMode"].map(str::to_owned));
+    }
     (allow, deny)
 }
 
@@ -331,7 +339,7 @@ fn launch_file(
         lesson: order.lesson.as_deref(),
         resolves: order.assignment.conflict.is_some(),
     };
-    let prompt = match (order.start, &order.assignment.conflict, &ready.merge) {
+    let mut prompt = match (order.start, &order.assignment.conflict, &ready.merge) {
         (StartMode::Resume, ..) => prompt::resume_message(order.lesson.as_deref()),
         (StartMode::Fresh, Some(conflict), Some(begun)) => {
             let sides = sides(context, conflict, &begun.merging.files);
@@ -346,6 +354,9 @@ fn launch_file(
         }
         (StartMode::Fresh, ..) => prompt::first_message(&briefing),
     };
+    if order.start == StartMode::Fresh {
+        prompt.push_str(&notes::told(&context.run));
+    }
     let env = [
         ("ORCHESTRA_ORCHESTRATION", context.run.id().to_string()),
         ("ORCHESTRA_TASK", task.name.to_string()),
@@ -389,6 +400,8 @@ fn launch_file(
         max_budget_usd: task.max_budget_usd.or(settings.max_budget_usd),
         gate_rounds: settings.gate_rounds,
         answer_timeout_seconds: settings.answer_timeout_seconds,
+        permission_requests: settings.permission_requests,
+        permission_timeout_seconds: settings.permission_timeout_seconds,
         may_end_without_commits: prompt::may_end_without_commits(&task.kind),
         merging: ready.merge.map(|begun| begun.merging),
         issue_number: task.issue_number,

@@ -14,6 +14,7 @@ mod early;
 pub mod ensure;
 pub mod expire;
 mod launch;
+mod notes;
 pub mod planning;
 mod prepare;
 mod prompt;

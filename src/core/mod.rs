@@ -10,6 +10,7 @@ pub mod event;
 pub mod graph;
 pub mod id;
 pub mod overlap;
+pub mod permission;
 pub mod plan;
 pub mod queue;
 pub mod record;

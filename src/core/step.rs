@@ -253,6 +253,7 @@ impl Stepper<'_> {
             }
             Request::Retry { task } => self.asked_retry(task.as_ref()),
             Request::Merge { mode, only } => self.asked_merge(*mode, only.as_deref()),
+            Request::Answer { task } => self.asked_answer(task),
             Request::Resolve { task, text } => self.asked_resolve(task, text),
         }
     }
@@ -355,6 +356,28 @@ impl Stepper<'_> {
         let mut revived = Vec::new();
         for ix in chosen {
             self.revive(ix, &mut revived);
+        }
+    }
+
+    /// A person said something to a task that ended: it gets a new chance, in the session that
+    /// asked or failed, if there is one.
+    fn asked_answer(&mut self, task: &TaskName) {
+        let ended =
+            |state: &TaskState| matches!(state, TaskState::Failed { .. } | TaskState::Cancelled);
+        let Some(ix) = self.state.find(task) else {
+            return;
+        };
+        if !ended(&self.state.task(ix).state) {
+            return;
+        }
+        self.asked_retry(Some(task));
+        let entry = self.state.task(ix);
+        if entry.session_seen && matches!(entry.state, TaskState::Ready(_)) {
+            self.record(Record::Requeued {
+                task: task.clone(),
+                start: StartMode::Resume,
+                not_before: Timestamp(0),
+            });
         }
     }
 

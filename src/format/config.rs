@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::settings_file::CleanupWhen;
+use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
 
@@ -185,6 +186,11 @@ layer! {
     gate_rounds: u32,
     /// How long a stuck instance waits for an answer before its task fails, in seconds.
     answer_timeout_seconds: u64,
+    /// What is done when an instance asks for a permission that no rule gives: ask the person,
+    /// or deny it at once.
+    permission_requests: PermissionRequests,
+    /// How long the person has to answer such a request before it is denied, in seconds.
+    permission_timeout_seconds: u64,
     /// Seconds between two looks for conflicts among the tasks in work. 0: none.
     radar_seconds: u64,
     /// From how many percent of tasks done a run counts as a success.
@@ -338,6 +344,12 @@ impl Layer {
                 "at least 1",
             ),
             (
+                "permission_timeout_seconds",
+                self.permission_timeout_seconds
+                    .is_none_or(|n| (1..=31_536_000).contains(&n)),
+                "from 1 to 31536000",
+            ),
+            (
                 "radar_seconds",
                 self.radar_seconds.is_none_or(|n| n <= 86_400),
                 "at most 86400",
@@ -403,6 +415,8 @@ impl Layer {
             delivery_style: Some(DeliveryStyle::Merge),
             commit_hooks: Some(false),
             answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+            permission_requests: Some(PermissionRequests::Ask),
+            permission_timeout_seconds: Some(DEFAULT_PERMISSION_TIMEOUT),
             radar_seconds: Some(DEFAULT_RADAR_SECONDS),
             success_percent: Some(80),
             merge: Some(MergeChoice::Automatic),
@@ -507,6 +521,10 @@ pub struct Resolved {
     pub commit_hooks: bool,
     /// How long a stuck instance waits for an answer, seconds.
     pub answer_timeout_seconds: u64,
+    /// What is done about requests for permission.
+    pub permission_requests: PermissionRequests,
+    /// How long the person has to answer one, seconds.
+    pub permission_timeout_seconds: u64,
     /// Seconds between two looks of the conflict radar; 0: it is off.
     pub radar_seconds: u64,
     /// From how many percent on a run is a success.
@@ -595,6 +613,10 @@ pub fn resolve(layers: &Layers) -> Resolved {
         answer_timeout_seconds: all
             .answer_timeout_seconds
             .unwrap_or(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+        permission_requests: all.permission_requests.unwrap_or_default(),
+        permission_timeout_seconds: all
+            .permission_timeout_seconds
+            .unwrap_or(DEFAULT_PERMISSION_TIMEOUT),
         radar_seconds: all.radar_seconds.unwrap_or(DEFAULT_RADAR_SECONDS),
         success_percent: all.success_percent.unwrap_or(100),
         merge: all.merge.unwrap_or(MergeChoice::Automatic),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::attempt::{SessionId, StartMode};
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
+use crate::core::permission::PermissionRequests;
 
 /// Which agent works on the task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +119,12 @@ pub struct LaunchFile {
     /// How long a stuck instance waits for an answer before the attempt fails, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// What is done about requests for permission.
+    #[serde(default)]
+    pub permission_requests: PermissionRequests,
+    /// How long the person has to answer one, seconds.
+    #[serde(default = "super::settings_file::default_permission_timeout")]
+    pub permission_timeout_seconds: u64,
     /// Whether a task may end without commits (an investigation may).
     #[serde(default)]
     pub may_end_without_commits: bool,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::note_file::NoteLine;
 use super::results::{FlakyCheck, IntegrationResult, TaskIntegration};
 use super::status_file::StatusFile;
 
@@ -81,6 +82,9 @@ pub struct StatusReport {
     /// Results that would not merge if their tasks ended now; each is an issue as well.
     #[serde(default)]
     pub predicted_conflicts: Vec<ConflictReport>,
+    /// What its instances learnt, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<NoteLine>,
     /// What could not be read.
     pub problems: Vec<String>,
 }

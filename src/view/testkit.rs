@@ -254,6 +254,7 @@ impl Sample {
                 state: state.into(),
             };
             status.progress = Progress {
+                said: None,
                 done: Some(1),
                 total: Some(2),
                 percent: Some(percent),
@@ -497,6 +498,7 @@ impl Sample {
             ended_at: None,
             records: 0,
             conflicts: vec![],
+            notes: vec![],
             problems: vec![],
         };
         snapshot.take_times(&lines);
@@ -530,6 +532,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         delivery_style: crate::core::record::DeliveryStyle::Merge,
         commit_hooks: false,
         answer_timeout_seconds: 60,
+        permission_requests: crate::core::permission::PermissionRequests::Ask,
+        permission_timeout_seconds: 60,
         radar_seconds: 30,
         retry_base_ms: 2000,
         success_percent: 80,

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod asking;
 mod delivery;
 mod dependencies;
 mod faults;
@@ -29,6 +30,7 @@ mod refusals;
 mod resolving;
 mod restore;
 mod set_aside;
+mod speaking;
 mod steering;
 mod supervise;
 mod surroundings;

@@ -253,6 +253,7 @@ fn messages_reach_the_session_and_are_forwarded_in_order() {
     assert_eq!(status.options, ["red", "blue"]);
     let request = room.post(&InstanceRequest::Message {
         text: "blue".into(),
+        question: None,
     });
     supervisor.wait();
     assert!(matches!(
@@ -457,6 +458,7 @@ fn a_message_that_comes_before_the_start_is_not_lost() {
     ]));
     let request = room.post(&InstanceRequest::Message {
         text: "mind the gap".into(),
+        question: None,
     });
     assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
     assert!(!request.exists());

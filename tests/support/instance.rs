@@ -104,6 +104,8 @@ impl Room {
             max_budget_usd: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            permission_requests: orchestra::core::permission::PermissionRequests::Ask,
+            permission_timeout_seconds: 60,
             may_end_without_commits: false,
             merging: None,
             issue_number: Some(12),

@@ -87,8 +87,18 @@ struct Memory {
 /// What comes in.
 #[derive(Debug)]
 enum Input {
-    Message(String),
+    Message(Message),
     Interrupt(String),
+    /// The answer to a request of ours: its id, and the response.
+    Answer(String, serde_json::Value),
+}
+
+/// A message to the session.
+#[derive(Debug, Clone)]
+struct Message {
+    text: String,
+    /// Repeated when the message is taken into a turn.
+    id: Option<String>,
 }
 
 /// Plays until the input ends or the script ends the process; returns the exit code.
@@ -188,9 +198,19 @@ fn listen(stdin: impl BufRead + Send + 'static) -> Receiver<Input> {
 fn understand(line: &[u8]) -> Option<Input> {
     let value: serde_json::Value = serde_json::from_slice(line).ok()?;
     match value.get("type")?.as_str()? {
-        "user" => Some(Input::Message(
-            value.get("message")?.get("content")?.as_str()?.to_owned(),
-        )),
+        "user" => Some(Input::Message(Message {
+            text: value.get("message")?.get("content")?.as_str()?.to_owned(),
+            id: value
+                .get("uuid")
+                .and_then(serde_json::Value::as_str)
+                .map(str::to_owned),
+        })),
+        "control_response" => {
+            let response = value.get("response")?;
+            let id = response.get("request_id")?.as_str()?.to_owned();
+            let said = response.get("response").cloned().unwrap_or_default();
+            Some(Input::Answer(id, said))
+        }
         "control_request" => {
             let request = value.get("request")?.get("subtype")?.as_str()?;
             (request == "interrupt").then(|| {
@@ -213,7 +233,7 @@ struct Player<'a> {
     memory_file: PathBuf,
     input: Receiver<Input>,
     /// Messages that came during a turn.
-    queue: Vec<String>,
+    queue: Vec<Message>,
     input_ended: bool,
     say: Speaker<'a>,
     stderr: &'a mut dyn Write,
@@ -226,8 +246,9 @@ impl Player<'_> {
     fn run(&mut self) -> u8 {
         self.remember();
         while let Some(message) = self.next_message() {
-            self.prompt = message;
             self.say.init();
+            self.say.replay(&message.text, message.id.as_deref());
+            self.prompt = message.text;
             match self.turn() {
                 Flow::Exit(code) => return code,
                 Flow::TurnOver | Flow::Next => {}
@@ -274,7 +295,7 @@ impl Player<'_> {
         }
     }
 
-    fn next_message(&mut self) -> Option<String> {
+    fn next_message(&mut self) -> Option<Message> {
         if !self.queue.is_empty() {
             return Some(self.queue.remove(0));
         }
@@ -282,6 +303,7 @@ impl Player<'_> {
             match self.input.recv() {
                 Ok(Input::Message(text)) => return Some(text),
                 Ok(Input::Interrupt(id)) => self.say.control_response(&id),
+                Ok(Input::Answer(..)) => {}
                 Err(_) => return None,
             }
         }

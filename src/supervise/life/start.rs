@@ -87,7 +87,8 @@ impl Life<'_> {
                 self.phase = Phase::Working;
                 self.times.agent_started();
                 let prompt = self.launch.prompt.clone();
-                self.say(&prompt);
+                let waiting = self.messages_for_a_resumed_session();
+                self.say_first(&prompt, waiting);
                 // Messages that waited for a session.
                 self.look_into_inbox();
             }

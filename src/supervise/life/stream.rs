@@ -7,7 +7,7 @@ use super::{Life, Phase};
 use crate::format::claude_stream::{
     ApiRetry, Assistant, Event, TurnResult, User, one_line, tool_subject,
 };
-use crate::format::status_file::{InstanceStatus, StatusFile};
+use crate::format::status_file::{Progress, StatusFile};
 use crate::supervise::classify;
 use crate::supervise::costs::Costs;
 use crate::supervise::progress::Todos;
@@ -48,7 +48,7 @@ impl Heard {
         }
     }
 
-    fn denied(&mut self, calls: &[String]) {
+    pub(super) fn denied(&mut self, calls: &[String]) {
         for call in calls {
             if !self.denials.contains(call) && self.denials.len() < NAMED_DENIALS {
                 self.denials.push(call.clone());
@@ -95,6 +95,12 @@ impl Life<'_> {
             Event::PermissionDenied { tool, reason } => {
                 self.note(&format!("denied: {tool}: {}", one_line(&reason, 200)));
             }
+            Event::PermissionRequest(request) => self.on_permission_request(*request),
+            Event::ControlRequest {
+                request_id,
+                subtype,
+            } => self.on_other_request(&request_id, &subtype),
+            Event::ControlCancel { request_id } => self.on_request_withdrawn(&request_id),
             Event::ControlResponse { .. } | Event::Other(_) => {}
         }
     }
@@ -111,6 +117,7 @@ impl Life<'_> {
     fn on_assistant(&mut self, said: &Assistant) {
         if !said.from_subagent {
             self.turn_began();
+            self.model_went_on();
         }
         self.heard.costs.said(said);
         for call in &said.tool_uses {
@@ -132,11 +139,25 @@ impl Life<'_> {
     }
 
     fn on_user(&mut self, user: &User) {
-        for result in &user.results {
-            if self.heard.todos.answered(result) {
-                self.report.status.progress = self.heard.todos.progress();
-            }
+        if let Some(id) = &user.replays {
+            self.mail.taken(id);
         }
+        let mut changed = false;
+        for result in &user.results {
+            changed |= self.heard.todos.answered(result);
+        }
+        if changed {
+            self.show_progress();
+        }
+    }
+
+    /// What the instance's list says, beside what it said itself.
+    pub(super) fn show_progress(&mut self) {
+        let said = self.report.status.progress.said.take();
+        self.report.status.progress = Progress {
+            said,
+            ..self.heard.todos.progress()
+        };
     }
 
     fn on_retry(&mut self, retry: &ApiRetry) {
@@ -152,6 +173,9 @@ impl Life<'_> {
     }
 
     fn on_result(&mut self, result: TurnResult) {
+        self.model_went_on();
+        // What was asked in this turn is over with it.
+        self.withdraw_all();
         self.heard.costs.turn_ended(&result);
         self.report.status.cost_usd = self.heard.costs.task_usd();
         self.report.status.tokens = self.heard.costs.task_tokens();
@@ -177,11 +201,23 @@ impl Life<'_> {
     }
 
     fn turn_ended_well(&mut self) {
+        // What it said of itself just before, and what it was told.
+        self.phase = Phase::Gating;
+        self.look_into_inbox();
+        if self.phase != Phase::Gating {
+            return;
+        }
+        if self.mail.is_under_way() {
+            self.phase = Phase::Working;
+            return;
+        }
         let text = self.heard.last_result.as_ref().map(|r| r.text.clone());
-        if let Some((reason, options)) = text.as_deref().and_then(says_stuck) {
+        if self.stuck.is_none()
+            && let Some((reason, options)) = text.as_deref().and_then(says_stuck)
+        {
             self.is_stuck(reason, options);
         }
-        if self.report.status.status == InstanceStatus::Stuck {
+        if self.stuck.is_some() {
             self.phase = Phase::Waiting(Instant::now());
         } else {
             self.start_gate();
