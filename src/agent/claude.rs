@@ -41,8 +41,8 @@ impl Agent for Claude {
         if let Some(model) = &launch.model {
             add(&["--model", model]);
         }
-        if let Some(budget) = launch.max_budget_usd {
-            add(&["--max-budget-usd", &format!("{budget:.4}")]);
+        if let Some(budget) = launch.grant.limit.usd {
+            add(&["--max-budget-usd", &format!("{:.4}", budget.dollars())]);
         }
         if !launch.system_prompt.is_empty() {
             add(&["--append-system-prompt", &launch.system_prompt]);

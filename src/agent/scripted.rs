@@ -51,6 +51,7 @@ pub(crate) mod tests {
     use crate::core::attempt::SessionId;
     use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
     use crate::format::SCHEMA_VERSION;
+    use crate::format::instance_limits::InstanceLimits;
     use crate::format::launch_file::AgentChoice;
 
     /// An order to build tests on.
@@ -81,11 +82,12 @@ pub(crate) mod tests {
             verify: None,
             timeout_seconds: 60,
             command_timeout_seconds: 60,
-            max_budget_usd: None,
+            grant: crate::core::budget::Grant::default(),
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             permission_requests: crate::core::permission::PermissionRequests::Ask,
             permission_timeout_seconds: 60,
+            limits: InstanceLimits::default(),
             may_end_without_commits: false,
             merging: None,
             issue_number: None,

@@ -109,6 +109,7 @@ mod tests {
     use crate::agent::environment::Environment;
     use crate::agent::scripted::tests::launch as order;
     use crate::core::attempt::AttemptEnd;
+    use crate::core::event::Left;
     use crate::core::id::OrchestrationId;
     use crate::format::outcome_file::OutcomeFile;
     use crate::store::atomic::{Durability, write_json};
@@ -189,6 +190,10 @@ mod tests {
             attempt: 1,
             outcome: AttemptEnd::Paused,
             cost_usd: None,
+            tokens: None,
+            peak_memory_bytes: None,
+            duration_ms: None,
+            resets_at: None,
             session_seen: true,
             ended_at: String::new(),
         };
@@ -197,7 +202,10 @@ mod tests {
         drop(lock);
         let over = Over {
             end: AttemptEnd::Paused,
-            session_seen: true,
+            left: Left {
+                session_seen: true,
+                ..Left::default()
+            },
         };
         assert_eq!(standing(&run, &task, 1), Standing::Over(over));
     }

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::agent::detach::{Readiness, spawn_detached};
-use crate::agent::tree;
 use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use crate::core::budget::Grant;
+use crate::core::event::Left;
 use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
 use crate::core::plan::Task;
 use crate::core::record::Place;
+use crate::core::retry::Approach;
 use crate::format::SCHEMA_VERSION;
 use crate::format::launch_file::LaunchFile;
 use crate::format::outcome_file::OutcomeFile;
@@ -17,6 +19,7 @@ use crate::format::status_file::StatusFile;
 use crate::store::atomic::{self, Durability};
 use crate::store::layout::RunDir;
 use crate::store::{claims, lock};
+use crate::supervise::end_leftovers;
 
 use super::assignment::{self, Assignment, Conflict, Ready};
 use super::attend;
@@ -52,7 +55,11 @@ pub(super) struct Order {
     pub(super) session: SessionId,
     /// Fresh or resumed.
     pub(super) start: StartMode,
-    /// How the attempt before ended.
+    /// What it does differently.
+    pub(super) approach: Approach,
+    /// What it may spend.
+    pub(super) grant: Grant,
+    /// How the attempts before ended.
     pub(super) lesson: Option<String>,
     /// Where.
     pub(super) place: Place,
@@ -76,8 +83,8 @@ pub(super) enum Launch {
 pub(super) struct Over {
     /// How it ended.
     pub(super) end: AttemptEnd,
-    /// Whether its session is known to exist.
-    pub(super) session_seen: bool,
+    /// What else is known of it.
+    pub(super) left: Left,
 }
 
 /// Makes sure that the attempt runs or ran: never twice.
@@ -213,14 +220,14 @@ pub(super) fn over(
     Ok(outcome
         .filter(|outcome| outcome.attempt == attempt)
         .map(|outcome| Over {
-            session_seen: outcome.session_seen,
+            left: outcome.left(),
             end: outcome.outcome,
         }))
 }
 
 /// A supervisor was killed: what is left of its instance ends, and the attempt counts as lost.
 pub(super) fn lost(context: &Context, task: &TaskName) -> Over {
-    let report = tree::end_marked(&context.token(), context.run.id(), Some(task));
+    let report = end_leftovers(&context.run, &context.token(), task);
     let mut detail = "its supervisor was killed".to_owned();
     if report.signalled > 0 {
         detail.push_str("; the processes that it left were ended");
@@ -230,7 +237,10 @@ pub(super) fn lost(context: &Context, task: &TaskName) -> Over {
             class: FailureClass::SupervisorLost,
             detail,
         },
-        session_seen: session_seen(context, task),
+        left: Left {
+            session_seen: session_seen(context, task),
+            ..Left::default()
+        },
     }
 }
 
@@ -340,7 +350,9 @@ fn launch_file(
         resolves: order.assignment.conflict.is_some(),
     };
     let mut prompt = match (order.start, &order.assignment.conflict, &ready.merge) {
-        (StartMode::Resume, ..) => prompt::resume_message(order.lesson.as_deref()),
+        (StartMode::Resume, ..) => {
+            prompt::resume_message(order.lesson.as_deref(), order.grant.last)
+        }
         (StartMode::Fresh, Some(conflict), Some(begun)) => {
             let sides = sides(context, conflict, &begun.merging.files);
             resolution::first_message(&Dispute {
@@ -357,6 +369,8 @@ fn launch_file(
     if order.start == StartMode::Fresh {
         prompt.push_str(&notes::told(&context.run));
     }
+    let stronger = settings.retries.stronger_model.clone();
+    let stronger = stronger.filter(|_| order.approach.stronger);
     let env = [
         ("ORCHESTRA_ORCHESTRATION", context.run.id().to_string()),
         ("ORCHESTRA_TASK", task.name.to_string()),
@@ -385,10 +399,8 @@ fn launch_file(
         allowed_tools,
         disallowed_tools,
         settings: ready.settings,
-        model: task
-            .model
-            .as_ref()
-            .map(|m| m.as_str().to_owned())
+        model: stronger
+            .or_else(|| task.model.as_ref().map(|m| m.as_str().to_owned()))
             .or_else(|| settings.model.clone()),
         env: env.into(),
         setup: settings.setup.clone(),
@@ -397,11 +409,12 @@ fn launch_file(
             .timeout_seconds
             .map_or(settings.timeout_seconds, u64::from),
         command_timeout_seconds: settings.command_timeout_seconds,
-        max_budget_usd: task.max_budget_usd.or(settings.max_budget_usd),
+        grant: order.grant,
         gate_rounds: settings.gate_rounds,
         answer_timeout_seconds: settings.answer_timeout_seconds,
         permission_requests: settings.permission_requests,
         permission_timeout_seconds: settings.permission_timeout_seconds,
+        limits: settings.limits,
         may_end_without_commits: prompt::may_end_without_commits(&task.kind),
         merging: ready.merge.map(|begun| begun.merging),
         issue_number: task.issue_number,

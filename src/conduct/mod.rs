@@ -26,8 +26,9 @@ mod work;
 pub mod worktree;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use notify::Watcher;
 
@@ -40,7 +41,7 @@ use crate::core::event::{Effect, Event, Request};
 use crate::core::id::Oid;
 use crate::core::queue::Verdict;
 use crate::core::record::{QueueWork, Record};
-use crate::core::state::{Phase, State, TaskFacts};
+use crate::core::state::{Phase, State};
 use crate::core::step::step;
 use crate::core::time::Timestamp;
 use crate::format::plan_file;
@@ -105,6 +106,7 @@ pub fn load(run: &RunDir, exe: &Path, env: Environment) -> Result<Context, Condu
         repo,
         exe: exe.to_owned(),
         env,
+        author: Arc::default(),
     })
 }
 
@@ -126,7 +128,7 @@ pub fn read_state(context: &Context) -> Result<State, StoreError> {
 }
 
 fn replay<'a>(context: &Context, records: impl IntoIterator<Item = &'a Record>) -> State {
-    let facts = TaskFacts::of(&context.plan, context.settings.max_attempts);
+    let facts = context.settings.facts(&context.plan);
     State::replay(facts, context.settings.policy(), records)
 }
 
@@ -172,7 +174,8 @@ struct Conductor {
     signals: Receiver<Signal>,
     work: work::Workshop,
     radar: Option<radar::Radar>,
-    wake: Option<Timestamp>,
+    /// When the state machine wants to be woken. Kept by the clock that nobody can set.
+    wake: Option<Instant>,
     // Dropping it ends the watching.
     _watcher: Option<notify::RecommendedWatcher>,
 }
@@ -219,7 +222,7 @@ impl Conductor {
             }
             self.work.watch_again();
             // However much is heard meanwhile.
-            if self.wake.is_some_and(|at| self.state.is_due(at, now())) {
+            if self.wake.is_some_and(|at| at <= Instant::now()) {
                 self.wake = None;
                 self.take(&Event::Tick)?;
             }
@@ -240,8 +243,9 @@ impl Conductor {
     }
 
     fn patience(&self) -> Duration {
-        self.wake
-            .map_or(LOOK_AGAIN, |at| at.since(now()).duration().min(LOOK_AGAIN))
+        self.wake.map_or(LOOK_AGAIN, |at| {
+            at.saturating_duration_since(Instant::now()).min(LOOK_AGAIN)
+        })
     }
 
     /// One event: decide, write down, then act.
@@ -261,6 +265,7 @@ impl Conductor {
         for effect in out.effects {
             match effect {
                 Effect::WakeAt(at) => {
+                    let at = Instant::now() + at.since(now()).duration();
                     self.wake = Some(self.wake.map_or(at, |known| known.min(at)));
                 }
                 effect => self.work.carry_out(&self.state, effect),

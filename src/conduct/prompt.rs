@@ -170,14 +170,19 @@ pub(super) fn first_message(briefing: &Briefing<'_>) -> String {
     text
 }
 
-/// The message with which an interrupted session goes on.
+/// The message with which an interrupted session goes on; `budget_ends` when it has only the
+/// rest of its budget left.
 #[must_use]
-pub(super) fn resume_message(lesson: Option<&str>) -> String {
-    let mut text = String::from(
+pub(super) fn resume_message(lesson: Option<&str>, budget_ends: bool) -> String {
+    let mut text = String::from(if budget_ends {
+        "Your budget is nearly spent. Begin nothing new: look at `git status`, bring what is \
+         sound to an end in as few steps as possible, commit it, and finish with a summary that \
+         says what is missing. After this there is no more. The same rules hold."
+    } else {
         "You were interrupted. Look at `git status` and at your last steps, then go on with your \
-         task from where you were. The same rules hold.",
-    );
-    if let Some(lesson) = lesson {
+         task from where you were. The same rules hold."
+    });
+    if let Some(lesson) = lesson.filter(|_| !budget_ends) {
         let _ = write!(
             text,
             "\n\nThe reason for the interruption: {}",

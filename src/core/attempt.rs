@@ -45,12 +45,16 @@ pub enum FailureClass {
     Crash,
     /// The supervisor died with its instance.
     SupervisorLost,
+    /// The kernel, or the limit of the instance's memory, ended it.
+    OutOfMemory,
     /// The task's time is over.
     Timeout,
     /// Nothing was heard of the agent for too long.
     Hang,
     /// A needed permission was denied.
     Permission,
+    /// The agent ended as if all were well, without having said or done anything.
+    BadResult,
     /// The agent ended normally, but the evidence that the task is done is missing.
     GateNotPassed,
     /// The set-up command of the worktree failed.
@@ -61,6 +65,21 @@ pub enum FailureClass {
     DependencyConflict,
     /// Anything else; the detail says what.
     Other,
+}
+
+impl std::fmt::Display for FailureClass {
+    /// As it is written in files: `gate-not-passed`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl FailureClass {
+    /// Whether the provider failed the attempt: that says nothing against the task.
+    #[must_use]
+    pub fn is_outage(self) -> bool {
+        matches!(self, Self::TransientApi | Self::Overload | Self::UsageLimit)
+    }
 }
 
 /// How an attempt ended. Written by the supervisor as its last act.

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use super::budget::{Account, Grant};
+use super::conditions::Conditions;
 use super::graph::TaskIx;
 use super::id::TaskName;
 use super::record::{MergeMode, Place, QueueResult, QueueWork, Verdict};
+use super::retry::Approach;
 use super::time::Timestamp;
 
 /// Something that happened.
@@ -46,9 +49,11 @@ pub enum Event {
         attempt: u32,
         /// How it ended.
         end: AttemptEnd,
-        /// Whether the session is known to exist, so that it can be resumed.
-        session_seen: bool,
+        /// What else is known of it.
+        left: Left,
     },
+    /// What machine and provider allow changed.
+    Conditions(Conditions),
     /// A person or a tool asks for something.
     Asked {
         /// Tells requests apart: each is taken in once.
@@ -70,6 +75,17 @@ pub enum Event {
         /// Which end this is about: that of its [`Effect::Close`].
         number: u32,
     },
+}
+
+/// What an attempt left besides how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Whether its session is known to exist, so that it can be resumed.
+    pub session_seen: bool,
+    /// Before which time another try is of no use: the reset of a usage limit.
+    pub until: Option<Timestamp>,
+    /// What it used.
+    pub account: Account,
 }
 
 /// A request to the conductor, as it lies in the inbox.
@@ -130,6 +146,8 @@ pub enum Request {
 pub enum StopHow {
     /// To be continued.
     Pause,
+    /// At the next boundary between two tool calls; the task is queued again.
+    Yield,
     /// For good.
     Cancel,
 }
@@ -154,7 +172,11 @@ pub enum Effect {
         session: SessionId,
         /// Fresh or resumed.
         start: StartMode,
-        /// How the attempt before ended, for a fresh session to learn from.
+        /// What it does differently.
+        approach: Approach,
+        /// What it may spend.
+        grant: Grant,
+        /// How the attempts before ended, for a fresh session to learn from.
         lesson: Option<String>,
     },
     /// Tell the supervisor of a running attempt to stop.

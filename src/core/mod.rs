@@ -4,11 +4,15 @@
 //! other rooms bring facts in as values and carry decisions out as effects.
 
 pub mod attempt;
+pub mod budget;
+pub mod conditions;
 pub mod delivery;
 pub mod estimate;
 pub mod event;
 pub mod graph;
 pub mod id;
+pub mod liveness;
+pub mod memory;
 pub mod overlap;
 pub mod permission;
 pub mod plan;

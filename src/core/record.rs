@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use super::budget::{Account, Grant};
 use super::id::{BranchName, Oid, TaskName};
-use super::time::Timestamp;
+use super::retry::Approach;
+use super::time::{Millis, Timestamp};
 
 /// Where a task is worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -367,6 +369,15 @@ pub enum Record {
         session: SessionId,
         /// Fresh or resumed.
         start: StartMode,
+        /// What it does differently.
+        #[serde(default, skip_serializing_if = "Approach::is_plain")]
+        approach: Approach,
+        /// What it may spend.
+        #[serde(default, skip_serializing_if = "Grant::is_unlimited")]
+        grant: Grant,
+        /// When that was decided.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// The attempt's supervisor holds its lock.
     AttemptRunning {
@@ -386,6 +397,12 @@ pub enum Record {
         /// Whether the session is known to exist, so that it can be resumed.
         #[serde(default)]
         session_seen: bool,
+        /// Before which time another try is of no use.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// What it used.
+        #[serde(default, skip_serializing_if = "Account::is_empty")]
+        account: Account,
     },
     /// The task will be tried again.
     Requeued {
@@ -395,6 +412,13 @@ pub enum Record {
         start: StartMode,
         /// Not before.
         not_before: Timestamp,
+        /// How long that is from the decision on: should the clock go back, the pause does
+        /// not get longer than this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delay: Option<Millis>,
+        /// What it does differently.
+        #[serde(default, skip_serializing_if = "Approach::is_plain")]
+        approach: Approach,
     },
     /// The task is given up.
     TaskFailed {

@@ -1,15 +1,35 @@
 //! What to do about an attempt that failed: the policy, as a plain function.
+//!
+//! | class | answer |
+//! |---|---|
+//! | transient API, overload | the same session, after a pause; not the task's fault |
+//! | usage limit | the same session, once the limit is reset; not the task's fault |
+//! | crash, supervisor lost | the same session at once; then a fresh one; then alone |
+//! | hang | the same session after a pause; then a fresh one |
+//! | out of memory | the same session, alone |
+//! | bad result, gate not passed, timeout, other | a fresh session that is told what failed; then a stronger model as well |
+//! | worktree | a fresh session after a pause |
+//! | budget | the same session, while there is anything left to be granted |
+//! | authentication, permission, set-up, dependency conflict | none: it cannot succeed |
+
+use serde::{Deserialize, Serialize};
 
 use super::attempt::{FailureClass, StartMode};
-use super::time::Millis;
+use super::time::{Millis, Timestamp};
 
 /// How failures are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// First pause before a retry; doubled for each further one.
     pub base_delay: Millis,
-    /// Longest pause before a retry.
+    /// Longest pause before a retry, but for that until a usage limit is reset.
     pub max_delay: Millis,
+    /// How often in a row the provider may fail a task.
+    pub outages: u32,
+    /// The longest time for which a usage limit is waited for.
+    pub longest_wait: Millis,
+    /// Whether there is a stronger model to go over to.
+    pub stronger: bool,
 }
 
 impl Default for RetryPolicy {
@@ -17,8 +37,56 @@ impl Default for RetryPolicy {
         Self {
             base_delay: Millis::from_secs(2),
             max_delay: Millis::from_secs(120),
+            outages: 10,
+            longest_wait: Millis::from_secs(6 * 3600),
+            stronger: false,
         }
     }
+}
+
+/// What an attempt does differently from the plain one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Approach {
+    /// No other instance runs beside it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+    /// It uses the stronger model.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stronger: bool,
+}
+
+impl Approach {
+    /// Whether it is the plain one.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A failed attempt, and what came before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// How it failed.
+    pub class: FailureClass,
+    /// Before which time another try is of no use.
+    pub until: Option<Timestamp>,
+    /// How many attempts failed, this one included, not counting those that the provider
+    /// failed.
+    pub failures: u32,
+    /// How many attempts the provider failed since the last one that it did not, this one
+    /// included.
+    pub outages: u32,
+    /// How many failures there may be.
+    pub max_attempts: u32,
+    /// Whether the session is known to exist, so that it can be resumed.
+    pub session_seen: bool,
+    /// What the failed attempt did differently.
+    pub approach: Approach,
+    /// Random number of this decision, for the jitter.
+    pub seed: u64,
+    /// Now.
+    pub now: Timestamp,
 }
 
 /// The answer to a failed attempt.
@@ -30,122 +98,109 @@ pub enum Answer {
         start: StartMode,
         /// The pause.
         delay: Millis,
+        /// What it does differently.
+        approach: Approach,
     },
     /// Another attempt cannot help, or enough have been made.
     GiveUp,
 }
 
+/// The pause of a usage limit whose reset nobody told; doubled up to an hour.
+const UNKNOWN_RESET: Millis = Millis::from_secs(15 * 60);
+/// So much later than the reset, so that clocks may differ, and up to as much again so that not
+/// all begin at once.
+const AFTER_RESET: Millis = Millis::from_secs(15);
+
 /// Decides what follows a failed attempt.
-///
-/// - `class`: how it failed.
-/// - `attempts`: how many attempts failed, this one included.
-/// - `max_attempts`: how many may be made.
-/// - `session_seen`: whether the session is known to exist, so that it can be resumed.
 #[must_use]
-pub fn decide(
-    policy: RetryPolicy,
-    class: FailureClass,
-    attempts: u32,
-    max_attempts: u32,
-    session_seen: bool,
-) -> Answer {
+pub fn decide(policy: RetryPolicy, case: &Case) -> Answer {
     use FailureClass as F;
-    if attempts >= max_attempts {
+    let innocent = case.class.is_outage();
+    let enough = if innocent {
+        case.outages >= policy.outages
+    } else {
+        case.class != F::Budget && case.failures >= case.max_attempts
+    };
+    if enough {
         return Answer::GiveUp;
     }
-    let doubled = policy
-        .base_delay
-        .0
-        .saturating_mul(1 << attempts.saturating_sub(1).min(16));
-    let backoff = Millis(doubled.min(policy.max_delay.0));
-    let resume = if session_seen {
+    let nth = if innocent {
+        case.outages
+    } else {
+        case.failures
+    };
+    let doubled = |base: Millis, most: Millis| {
+        let shift = nth.saturating_sub(1).min(16);
+        Millis(base.0.saturating_mul(1 << shift).min(most.0))
+    };
+    let backoff = jittered(doubled(policy.base_delay, policy.max_delay), case.seed);
+    let resume = if case.session_seen {
         StartMode::Resume
     } else {
         StartMode::Fresh
     };
-    match class {
+    let retry = |start, delay| Answer::Retry {
+        start,
+        delay,
+        approach: case.approach,
+    };
+    let differently = |start, delay, alone: bool, stronger: bool| Answer::Retry {
+        start,
+        delay,
+        approach: Approach {
+            alone: alone || case.approach.alone,
+            stronger: case.approach.stronger || (stronger && policy.stronger),
+        },
+    };
+    match case.class {
         // What the same conditions will refuse again.
-        F::Authentication
-        | F::Budget
-        | F::UsageLimit
-        | F::Permission
-        | F::Setup
-        | F::DependencyConflict => Answer::GiveUp,
-        // The instance did nothing wrong: it goes on where it was, at once.
-        F::SupervisorLost | F::Crash => Answer::Retry {
-            start: resume,
-            delay: Millis(policy.base_delay.0.min(backoff.0) / 4),
+        F::Authentication | F::Permission | F::Setup | F::DependencyConflict => Answer::GiveUp,
+        F::UsageLimit => match case.until {
+            Some(until) => {
+                let wait = until.since(case.now);
+                if wait > policy.longest_wait {
+                    return Answer::GiveUp;
+                }
+                let spread = Millis(AFTER_RESET.0 + case.seed % AFTER_RESET.0);
+                retry(resume, Millis(wait.0 + spread.0))
+            }
+            None => {
+                let most = policy.longest_wait.min(Millis::from_secs(3600));
+                retry(resume, doubled(UNKNOWN_RESET.min(most), most))
+            }
         },
-        F::TransientApi | F::Overload | F::Hang => Answer::Retry {
-            start: resume,
-            delay: backoff,
+        F::TransientApi | F::Overload => retry(resume, backoff),
+        // Whether there is anything left is decided when it is granted.
+        F::Budget => retry(resume, Millis(0)),
+        // The instance did nothing wrong: it goes on where it was, at once. When that does not
+        // help, the session may be what crashes; then the company that it keeps.
+        F::SupervisorLost | F::Crash => {
+            let delay = Millis(backoff.0 / 4);
+            match nth {
+                ..=1 => retry(resume, delay),
+                2 => retry(StartMode::Fresh, delay),
+                _ => differently(StartMode::Fresh, delay, true, false),
+            }
+        }
+        F::Hang => match nth {
+            ..=1 => retry(resume, backoff),
+            _ => retry(StartMode::Fresh, backoff),
         },
+        F::OutOfMemory => differently(resume, backoff, true, false),
         // The same session already had its chances: a new one, told what went wrong.
-        F::GateNotPassed | F::Timeout | F::Other => Answer::Retry {
-            start: StartMode::Fresh,
-            delay: Millis(0),
-        },
-        F::Worktree => Answer::Retry {
-            start: StartMode::Fresh,
-            delay: backoff,
-        },
+        F::GateNotPassed | F::BadResult | F::Timeout | F::Other => {
+            differently(StartMode::Fresh, Millis(0), false, nth >= 2)
+        }
+        F::Worktree => retry(StartMode::Fresh, backoff),
     }
+}
+
+/// From half of a pause to the whole of it: those that failed together do not come back
+/// together.
+fn jittered(pause: Millis, seed: u64) -> Millis {
+    let half = pause.0 / 2;
+    Millis(half + seed % (pause.0 - half + 1))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(class: FailureClass, attempts: u32, seen: bool) -> Answer {
-        decide(RetryPolicy::default(), class, attempts, 3, seen)
-    }
-
-    #[test]
-    fn what_cannot_succeed_is_never_retried() {
-        for class in [
-            FailureClass::Authentication,
-            FailureClass::Budget,
-            FailureClass::UsageLimit,
-            FailureClass::Permission,
-            FailureClass::Setup,
-            FailureClass::DependencyConflict,
-        ] {
-            assert_eq!(answer(class, 1, true), Answer::GiveUp, "{class:?}");
-        }
-    }
-
-    #[test]
-    fn interrupted_sessions_go_on_and_disappointing_ones_do_not() {
-        let start = |class, seen| match answer(class, 1, seen) {
-            Answer::Retry { start, .. } => Some(start),
-            Answer::GiveUp => None,
-        };
-        assert_eq!(start(FailureClass::Crash, true), Some(StartMode::Resume));
-        assert_eq!(start(FailureClass::Crash, false), Some(StartMode::Fresh));
-        assert_eq!(
-            start(FailureClass::GateNotPassed, true),
-            Some(StartMode::Fresh)
-        );
-    }
-
-    #[test]
-    fn pauses_double_up_to_the_limit_and_attempts_end() {
-        let policy = RetryPolicy {
-            base_delay: Millis(100),
-            max_delay: Millis(300),
-        };
-        let delays: Vec<u64> = (1..5)
-            .filter_map(
-                |n| match decide(policy, FailureClass::Overload, n, 5, true) {
-                    Answer::Retry { delay, .. } => Some(delay.0),
-                    Answer::GiveUp => None,
-                },
-            )
-            .collect();
-        assert_eq!(delays, [100, 200, 300, 300]);
-        assert_eq!(
-            decide(policy, FailureClass::Overload, 5, 5, true),
-            Answer::GiveUp
-        );
-    }
-}
+mod tests;

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
+use super::budget::{Account, BudgetPolicy, Grant, Limit, Money, Spent};
+use super::conditions::Conditions;
 use super::delivery::Deliveries;
 use super::graph::TaskIx;
 use super::id::{Oid, TaskName};
@@ -16,8 +18,8 @@ use super::record::{
     AsideWhy, IntegrationEnd, MergeMode, Place, QueueResult, QueueWork, Record, Resolution,
     UndoHow, Verdict,
 };
-use super::retry::RetryPolicy;
-use super::time::Timestamp;
+use super::retry::{Approach, RetryPolicy};
+use super::time::{Millis, Timestamp};
 
 /// What the state machine must know of a task; nothing else of the plan matters to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,14 +39,16 @@ pub struct TaskFacts {
     pub chain: u64,
     /// How many attempts may be made.
     pub max_attempts: u32,
+    /// What it may cost.
+    pub limit: Limit,
 }
 
 impl TaskFacts {
     /// The facts of all tasks of a plan, in its order.
     ///
-    /// `max_attempts` applies to tasks that say nothing of it.
+    /// `max_attempts` and `limit` apply to tasks that say nothing of it.
     #[must_use]
-    pub fn of(plan: &ValidPlan, max_attempts: u32) -> Vec<Self> {
+    pub fn of(plan: &ValidPlan, max_attempts: u32, limit: Limit) -> Vec<Self> {
         plan.ixs()
             .map(|ix| {
                 let task = plan.task(ix);
@@ -68,6 +72,10 @@ impl TaskFacts {
                     },
                     chain: plan.remaining_chain(ix),
                     max_attempts: task.max_attempts.unwrap_or(max_attempts).max(1),
+                    limit: Limit {
+                        usd: task.max_budget_usd.map(Money::from_dollars).or(limit.usd),
+                        ..limit
+                    },
                 }
             })
             .collect()
@@ -85,8 +93,10 @@ pub struct Policy {
     pub merge: Option<MergeMode>,
     /// How results are merged and proved.
     pub queue: QueuePolicy,
-    /// Pauses between attempts.
+    /// What is done about failed attempts.
     pub retry: RetryPolicy,
+    /// What the run may cost.
+    pub budget: BudgetPolicy,
     /// Random number of this orchestration: name space of its session ids.
     pub token: uuid::Uuid,
 }
@@ -98,6 +108,22 @@ pub struct Next {
     pub start: StartMode,
     /// Not before.
     pub not_before: Timestamp,
+    /// How long that was when it was decided; unknown in old journals.
+    pub delay: Option<Millis>,
+    /// What it does differently.
+    pub approach: Approach,
+}
+
+impl Next {
+    /// The plain attempt, at once.
+    fn now(start: StartMode) -> Self {
+        Self {
+            start,
+            not_before: Timestamp(0),
+            delay: None,
+            approach: Approach::default(),
+        }
+    }
 }
 
 /// An attempt in work.
@@ -109,6 +135,12 @@ pub struct Active {
     pub session: SessionId,
     /// Fresh or resumed.
     pub start: StartMode,
+    /// What it does differently.
+    pub approach: Approach,
+    /// What it may spend.
+    pub grant: Grant,
+    /// When it was decided; unknown in old journals.
+    pub since: Option<Timestamp>,
     /// Whether its supervisor is known to run.
     pub running: bool,
 }
@@ -128,6 +160,10 @@ pub enum TaskState {
         class: FailureClass,
         /// What happened.
         detail: String,
+        /// Before which time another try is of no use.
+        until: Option<Timestamp>,
+        /// What the attempt did differently.
+        approach: Approach,
     },
     /// Done.
     Done {
@@ -177,6 +213,14 @@ pub struct Entry {
     pub attempts: u32,
     /// Attempts that failed since the task was planned or revived: what the limit counts.
     pub failures: u32,
+    /// Attempts that the provider failed since the last one that it did not.
+    pub outages: u32,
+    /// What all attempts together spent.
+    pub spent: Spent,
+    /// The grant of the last attempt, when it ended by having used that up.
+    pub used_up: Option<Grant>,
+    /// How long all ended attempts together worked.
+    pub worked: Millis,
     /// The session of the last attempt.
     pub session: Option<SessionId>,
     /// Whether that session is known to exist.
@@ -184,7 +228,7 @@ pub struct Entry {
     /// Whether the results that it builds on did not merge with each other when it was last
     /// to begin.
     pub apart: bool,
-    /// How the last failed attempt ended.
+    /// How the last failed attempts ended.
     pub lesson: Option<String>,
     /// Whether it is held back on request.
     pub held: bool,
@@ -201,6 +245,10 @@ impl Entry {
             early: false,
             attempts: 0,
             failures: 0,
+            outages: 0,
+            spent: Spent::default(),
+            used_up: None,
+            worked: Millis(0),
             session: None,
             session_seen: false,
             apart: false,
@@ -208,6 +256,22 @@ impl Entry {
             held: false,
             cancelling: false,
         }
+    }
+}
+
+/// How many failed attempts are remembered for those that follow.
+const LESSONS: usize = 3;
+
+impl Entry {
+    /// Remembers how an attempt failed, with the ones before.
+    fn learn(&mut self, attempt: u32, class: FailureClass, detail: &str) {
+        let new = format!("Attempt {attempt} ({class}): {detail}");
+        let known = self.lesson.take().unwrap_or_default();
+        let known: Vec<&str> = known.split("\n\n").filter(|l| !l.is_empty()).collect();
+        let kept = known.len().saturating_sub(LESSONS - 1);
+        let mut lessons: Vec<&str> = known.into_iter().skip(kept).collect();
+        lessons.push(&new);
+        self.lesson = Some(lessons.join("\n\n"));
     }
 }
 
@@ -229,7 +293,9 @@ pub enum Phase {
 
 /// Place of a ready task in the queue: urgent first, then the longest remaining chain, then
 /// the order of the plan.
-type Rank = (u8, std::cmp::Reverse<u64>, TaskIx);
+///
+/// What needs the whole machine comes last, when nothing else is left to wait for.
+type Rank = (bool, u8, std::cmp::Reverse<u64>, TaskIx);
 
 /// How many attempts a resolver has at one conflict.
 const RESOLVER_ATTEMPTS: u32 = 2;
@@ -254,6 +320,14 @@ pub struct State {
     pub(super) integration: Option<IntegrationEnd>,
     pub(super) queue: Queue,
     deliveries: Deliveries,
+    /// What the attempts of all tasks spent.
+    spent: Spent,
+    /// Why the provider refuses everybody, if it does.
+    refused: Option<String>,
+    /// What the world outside allows. Not part of the journal.
+    pub(super) conditions: Conditions,
+    /// Attempts that were asked to make room. Not part of the journal.
+    pub(super) yielding: BTreeSet<(TaskIx, u32)>,
     /// How often it ended: the number of its latest end.
     pub(super) ends: u32,
     pub(super) taken: BTreeSet<String>,
@@ -299,6 +373,10 @@ impl State {
             integration: None,
             queue: Queue::default(),
             deliveries: Deliveries::default(),
+            spent: Spent::default(),
+            refused: None,
+            conditions: Conditions::default(),
+            yielding: BTreeSet::new(),
             ends: 0,
             taken: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -413,6 +491,68 @@ impl State {
         self.integration.as_ref()
     }
 
+    /// What the attempts of all tasks spent; where nobody could tell, what they were granted.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// What attempts in work may still spend.
+    #[must_use]
+    pub fn promised(&self) -> Spent {
+        let grants = self.active.iter().filter_map(|ix| {
+            let TaskState::Active(active) = &self.task(*ix).state else {
+                return None;
+            };
+            Some(Spent {
+                usd: active.grant.limit.usd.unwrap_or_default(),
+                tokens: active.grant.limit.tokens.unwrap_or_default(),
+            })
+        });
+        grants.fold(Spent::default(), Spent::plus)
+    }
+
+    /// How many tasks will ask for a grant of their own.
+    pub(super) fn sharing(&self) -> u32 {
+        u32::try_from(self.unsettled.saturating_sub(self.active.len())).unwrap_or(u32::MAX)
+    }
+
+    /// Why the provider refuses everybody, when it does: nothing else is tried.
+    #[must_use]
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// What the world outside allows at the moment.
+    #[must_use]
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    /// Whether the attempt in work, if any, must be the only one.
+    pub(super) fn works_alone(&self) -> bool {
+        self.active.first().is_some_and(
+            |ix| matches!(&self.task(*ix).state, TaskState::Active(a) if a.approach.alone),
+        )
+    }
+
+    /// The attempt in work that is the least advanced, by how long its task has been worked
+    /// on, and that was not asked to make room yet.
+    pub(super) fn least_advanced(&self, now: Timestamp) -> Option<(TaskIx, u32)> {
+        let candidates = self.active.iter().filter_map(|ix| {
+            let entry = self.task(*ix);
+            let TaskState::Active(active) = &entry.state else {
+                return None;
+            };
+            let asked = self.yielding.contains(&(*ix, active.attempt));
+            let since = active.since.map_or(0, |since| now.since(since).0);
+            (!asked).then_some((entry.worked.0 + since, *ix, active.attempt))
+        });
+        // Among equals the one that began last.
+        let least = candidates.min_by_key(|(worked, ix, _)| (*worked, std::cmp::Reverse(*ix)));
+        least.map(|(_, ix, attempt)| (ix, attempt))
+    }
+
     /// The tasks with an attempt in work.
     #[must_use]
     pub fn active(&self) -> &BTreeSet<TaskIx> {
@@ -478,7 +618,7 @@ impl State {
     pub(super) fn next_ready(&self) -> Option<TaskIx> {
         self.ready
             .iter()
-            .map(|(_, _, ix)| *ix)
+            .map(|(_, _, _, ix)| *ix)
             .find(|ix| !self.awaits_the_queue(*ix))
     }
 
@@ -509,7 +649,7 @@ impl State {
     /// Moves the tasks whose pause is over to the ready queue; returns when the next one is.
     pub(super) fn wake_delayed(&mut self, now: Timestamp) -> Option<Timestamp> {
         while let Some((at, ix)) = self.delayed.first().copied() {
-            if !self.is_due(at, now) {
+            if !self.is_due(ix, now) {
                 return Some(at);
             }
             self.delayed.pop_first();
@@ -518,11 +658,14 @@ impl State {
         None
     }
 
-    /// Whether a pause that ends at `at` is over. No pause is longer than the longest: when
-    /// there seems to be more of it left, the clock went back.
-    #[must_use]
-    pub fn is_due(&self, at: Timestamp, now: Timestamp) -> bool {
-        at <= now || at.since(now) > self.policy.retry.max_delay
+    /// Whether the pause of a task is over. When more of it seems to be left than it was to
+    /// last, the clock went back.
+    fn is_due(&self, ix: TaskIx, now: Timestamp) -> bool {
+        let TaskState::Ready(next) = &self.task(ix).state else {
+            return true;
+        };
+        let longest = next.delay.unwrap_or(self.policy.retry.max_delay);
+        next.not_before <= now || next.not_before.since(now) > longest
     }
 
     /// The tasks whose ended attempt awaits a decision.
@@ -558,6 +701,9 @@ impl State {
                 attempt,
                 session,
                 start,
+                approach,
+                grant,
+                at,
             } => {
                 if let Some(ix) = self.find(task) {
                     self.set(
@@ -566,10 +712,14 @@ impl State {
                             attempt: *attempt,
                             session: *session,
                             start: *start,
+                            approach: *approach,
+                            grant: *grant,
+                            since: *at,
                             running: false,
                         }),
                     );
                     let entry = &mut self.tasks[ix.index()];
+                    entry.used_up = None;
                     entry.attempts = *attempt;
                     entry.session = Some(*session);
                     entry.session_seen = *start == StartMode::Resume;
@@ -588,11 +738,15 @@ impl State {
                 attempt,
                 end,
                 session_seen,
-            } => self.apply_end(task, *attempt, end, *session_seen),
+                until,
+                account,
+            } => self.apply_end(task, *attempt, end, *session_seen, *until, account),
             Record::Requeued {
                 task,
                 start,
                 not_before,
+                delay,
+                approach,
             } => {
                 if let Some(ix) = self.find(task) {
                     self.set(
@@ -600,6 +754,8 @@ impl State {
                         TaskState::Ready(Next {
                             start: *start,
                             not_before: *not_before,
+                            delay: *delay,
+                            approach: *approach,
                         }),
                     );
                 }
@@ -610,6 +766,9 @@ impl State {
                 detail,
             } => {
                 let (class, detail) = (*class, detail.clone());
+                if class == FailureClass::Authentication {
+                    self.refused = Some(detail.clone());
+                }
                 self.settle(task, TaskState::Failed { class, detail });
             }
             Record::TaskSkipped { task, because } => {
@@ -627,7 +786,10 @@ impl State {
             }
             Record::TaskRevived { task } => self.revive(task),
             Record::PauseRequested { task } => self.hold(task.as_ref(), true),
-            Record::ResumeRequested { task } => self.hold(task.as_ref(), false),
+            Record::ResumeRequested { task } => {
+                self.refused = None;
+                self.hold(task.as_ref(), false);
+            }
             Record::CancelRequested { task: None } => self.cancelling = true,
             Record::CancelRequested { task: Some(name) } => {
                 if let Some(ix) = self.find(name) {
@@ -640,6 +802,9 @@ impl State {
                 self.queue
                     .integration_started(again, only.as_deref(), *asked);
                 self.phase = Phase::Integrating(*mode);
+                if *asked {
+                    self.refused = None;
+                }
                 // A run that is ending is not integrated, unless it is asked for afterwards.
                 self.cancelling = false;
             }
@@ -679,6 +844,7 @@ impl State {
             Record::SetAside { task, why } => self.queue.set_aside(task, why),
             Record::ResolverAdded { resolution } => self.add_resolver(resolution),
             Record::ConflictAnswered { task, text } => {
+                self.refused = None;
                 self.queue.conflict_answered(task, text);
             }
             Record::UndoStarted { from, to, tip, how } => {
@@ -730,6 +896,7 @@ impl State {
             urgency: 0,
             chain: u64::MAX,
             max_attempts: RESOLVER_ATTEMPTS,
+            limit: Limit::default(),
         });
         self.tasks.push(Entry::new());
         self.dependents.push(Vec::new());
@@ -739,7 +906,15 @@ impl State {
         self.requeue_if_free(ix);
     }
 
-    fn apply_end(&mut self, task: &TaskName, attempt: u32, end: &AttemptEnd, session_seen: bool) {
+    fn apply_end(
+        &mut self,
+        task: &TaskName,
+        attempt: u32,
+        end: &AttemptEnd,
+        session_seen: bool,
+        until: Option<Timestamp>,
+        account: &Account,
+    ) {
         let Some(ix) = self.find(task) else { return };
         let TaskState::Active(active) = &self.task(ix).state else {
             return;
@@ -749,7 +924,24 @@ impl State {
         }
         // Whoever ran knows; an attempt that never ran says nothing of the session.
         let ran = active.running;
+        let (grant, approach) = (active.grant, active.approach);
+        let class = match end {
+            AttemptEnd::Failed { class, .. } => Some(*class),
+            _ => None,
+        };
+        let by_budget = class == Some(FailureClass::Budget);
+        let spent = account.counted(grant, by_budget);
+        self.spent = self.spent.plus(spent);
+        self.yielding.remove(&(ix, attempt));
         let entry = &mut self.tasks[ix.index()];
+        entry.spent = entry.spent.plus(spent);
+        entry.used_up = by_budget.then_some(grant);
+        let worked = account.worked_ms.unwrap_or(0);
+        entry.worked = Millis(entry.worked.0.saturating_add(worked));
+        entry.outages = match class {
+            Some(class) if class.is_outage() => entry.outages + 1,
+            _ => 0,
+        };
         entry.session_seen = session_seen || (entry.session_seen && !ran);
         match end {
             AttemptEnd::Complete { head, summary } => self.settle(
@@ -763,14 +955,18 @@ impl State {
                 let entry = &mut self.tasks[ix.index()];
                 entry.apart = *class == FailureClass::DependencyConflict;
                 if !entry.apart {
-                    entry.lesson = Some(detail.clone());
+                    entry.learn(attempt, *class, detail);
                 }
-                entry.failures += 1;
+                if !class.is_outage() && !by_budget {
+                    entry.failures += 1;
+                }
                 self.set(
                     ix,
                     TaskState::Undecided {
                         class: *class,
                         detail: detail.clone(),
+                        until,
+                        approach,
                     },
                 );
             }
@@ -784,8 +980,8 @@ impl State {
                 self.set(
                     ix,
                     TaskState::Ready(Next {
-                        start,
-                        not_before: Timestamp(0),
+                        approach,
+                        ..Next::now(start)
                     }),
                 );
             }
@@ -827,17 +1023,17 @@ impl State {
         self.queue.forget(task);
         let entry = &mut self.tasks[ix.index()];
         entry.failures = 0;
+        entry.outages = 0;
         entry.held = false;
         entry.cancelling = false;
         self.cancelling = false;
         self.paused = false;
+        self.refused = None;
         self.phase = Phase::Running;
         self.set(ix, TaskState::Waiting);
         self.requeue_if_free(ix);
-        if resume && let TaskState::Ready(next) = &self.task(ix).state {
-            let not_before = next.not_before;
-            let start = StartMode::Resume;
-            self.set(ix, TaskState::Ready(Next { start, not_before }));
+        if resume && matches!(self.task(ix).state, TaskState::Ready(_)) {
+            self.set(ix, TaskState::Ready(Next::now(StartMode::Resume)));
         }
         for (dependent, _) in self.dependents[ix.index()].clone() {
             if matches!(self.task(dependent).state, TaskState::Ready(_))
@@ -926,9 +1122,7 @@ impl State {
             return;
         }
         if self.is_free(ix) {
-            let start = StartMode::Fresh;
-            let not_before = Timestamp(0);
-            self.set(ix, TaskState::Ready(Next { start, not_before }));
+            self.set(ix, TaskState::Ready(Next::now(StartMode::Fresh)));
         }
     }
 
@@ -944,7 +1138,8 @@ impl State {
 
     fn rank(&self, ix: TaskIx) -> Rank {
         let facts = self.facts(ix);
-        (facts.urgency, std::cmp::Reverse(facts.chain), ix)
+        let alone = matches!(&self.task(ix).state, TaskState::Ready(next) if next.approach.alone);
+        (alone, facts.urgency, std::cmp::Reverse(facts.chain), ix)
     }
 
     /// The one place where a task's state changes, so that the indexes stay true.

@@ -8,13 +8,15 @@
 use uuid::Uuid;
 
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
-use super::event::{Effect, Event, Request, StopHow};
+use super::budget::{self, Account, Ask, Granted};
+use super::conditions::Conditions;
+use super::event::{Effect, Event, Left, Request, StopHow};
 use super::graph::TaskIx;
 use super::id::TaskName;
 use super::overlap::Touched;
 use super::queue::decide::{Decision, decide, with_contained};
 use super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, QueueResult, Record, Verdict};
-use super::retry::{self, Answer};
+use super::retry::{self, Answer, Approach, Case};
 use super::state::{Phase, State, TaskState};
 use super::time::Timestamp;
 
@@ -48,6 +50,32 @@ pub fn step(state: &mut State, event: &Event, now: Timestamp) -> Step {
 pub fn session_for(token: Uuid, task: &TaskName, attempt: u32) -> SessionId {
     let name = format!("{task}/{attempt}");
     SessionId(Uuid::new_v5(&token, name.as_bytes()))
+}
+
+/// Random number of one decision about a task: the same in a replay.
+fn seed(token: Uuid, task: &TaskName, attempt: u32) -> u64 {
+    let name = format!("{task}/{attempt}/pause");
+    Uuid::new_v5(&token, name.as_bytes()).as_u64_pair().0
+}
+
+/// Of an attempt that never ran.
+const NOTHING_LEFT: Left = Left {
+    session_seen: false,
+    until: None,
+    account: Account {
+        usd: Some(budget::Money(0)),
+        tokens: Some(0),
+        worked_ms: Some(0),
+    },
+};
+
+/// What became of a task that was to be started.
+enum Started {
+    Yes,
+    /// It has to wait, and all that come after it as well.
+    Waits,
+    /// It was given up.
+    Never,
 }
 
 struct Stepper<'a> {
@@ -85,8 +113,9 @@ impl Stepper<'_> {
                 task,
                 attempt,
                 end,
-                session_seen,
-            } => self.ended(*task, *attempt, end, *session_seen),
+                left,
+            } => self.ended(*task, *attempt, end, *left),
+            Event::Conditions(conditions) => self.conditions_changed(conditions),
             Event::Asked { id, request } => {
                 if !self.state.taken.contains(id) {
                     self.record(Record::RequestTaken { id: id.clone() });
@@ -159,7 +188,25 @@ impl Stepper<'_> {
                 class,
                 detail: detail.to_owned(),
             };
-            self.ended(ix, attempt, &end, false);
+            self.ended(ix, attempt, &end, NOTHING_LEFT);
+        }
+    }
+
+    /// What machine and provider allow changed. What runs goes on with it, but for want of
+    /// memory: then one after the other goes, and the last one stays.
+    fn conditions_changed(&mut self, conditions: &Conditions) {
+        self.state.conditions = conditions.clone();
+        let goes_already = !self.state.yielding.is_empty();
+        if conditions.pressed && !goes_already && self.state.active().len() > 1 {
+            self.make_room();
+        }
+    }
+
+    /// The least advanced instance stops, and its task is queued again.
+    fn make_room(&mut self) {
+        if let Some((ix, attempt)) = self.state.least_advanced(self.now) {
+            self.state.yielding.insert((ix, attempt));
+            self.stop(ix, StopHow::Yield);
         }
     }
 
@@ -177,7 +224,7 @@ impl Stepper<'_> {
         self.stop_if_asked(ix);
     }
 
-    fn ended(&mut self, ix: TaskIx, attempt: u32, end: &AttemptEnd, session_seen: bool) {
+    fn ended(&mut self, ix: TaskIx, attempt: u32, end: &AttemptEnd, left: Left) {
         let TaskState::Active(active) = &self.state.task(ix).state else {
             return;
         };
@@ -190,7 +237,9 @@ impl Stepper<'_> {
             task,
             attempt,
             end,
-            session_seen,
+            session_seen: left.session_seen,
+            until: left.until,
+            account: left.account,
         });
         if self.state.task(ix).cancelling && !self.state.task(ix).state.is_settled() {
             // However the attempt ended, it is not tried again.
@@ -249,6 +298,11 @@ impl Stepper<'_> {
                 let workers = self.state.workers.saturating_add_signed(*by).max(1);
                 if workers != self.state.workers {
                     self.record(Record::WorkersChanged { workers });
+                    let active = u32::try_from(self.state.active().len()).unwrap_or(u32::MAX);
+                    let going = u32::try_from(self.state.yielding.len()).unwrap_or(u32::MAX);
+                    for _ in workers..active.saturating_sub(going) {
+                        self.make_room();
+                    }
                 }
             }
             Request::Retry { task } => self.asked_retry(task.as_ref()),
@@ -377,6 +431,8 @@ impl Stepper<'_> {
                 task: task.clone(),
                 start: StartMode::Resume,
                 not_before: Timestamp(0),
+                delay: None,
+                approach: Approach::default(),
             });
         }
     }
@@ -458,8 +514,14 @@ impl Stepper<'_> {
 
     /// Decides all that can be decided now.
     fn advance(&mut self) {
+        // A task that cannot be started after all may have been what others waited for.
+        while self.advance_once() {}
+    }
+
+    /// Returns whether a task was given up instead of being started.
+    fn advance_once(&mut self) -> bool {
         if matches!(self.state.phase, Phase::Finished { .. }) {
-            return;
+            return false;
         }
         for ix in self.state.undecided() {
             self.decide_retry(ix);
@@ -483,51 +545,113 @@ impl Stepper<'_> {
             self.advance_queue();
         }
         if self.state.paused || matches!(self.state.phase, Phase::Finished { .. }) {
-            return;
+            return false;
         }
-        let wake = self.state.wake_delayed(self.now);
+        let mut wake = self.state.wake_delayed(self.now);
+        if let Some(detail) = self.state.refused() {
+            let detail = format!("not started, as it would meet the same: {detail}");
+            if self.fail_those_that_are_ready(&detail) {
+                return true;
+            }
+        }
+        if let Some(hold) = &self.state.conditions.hold
+            && hold.until > self.now
+        {
+            wake = Some(wake.map_or(hold.until, |at| at.min(hold.until)));
+        }
         while self.has_room() {
             let Some(ix) = self.state.next_ready() else {
                 break;
             };
-            self.start(ix);
+            match self.start(ix) {
+                Started::Yes => {}
+                Started::Waits => break,
+                Started::Never => return true,
+            }
         }
         if let Some(at) = wake {
             self.effect(Effect::WakeAt(at));
         }
+        false
     }
 
     fn has_room(&self) -> bool {
-        u32::try_from(self.state.active().len()).unwrap_or(u32::MAX) < self.state.workers
+        let conditions = &self.state.conditions;
+        let held = conditions.hold.as_ref();
+        if held.is_some_and(|hold| hold.until > self.now) || self.state.works_alone() {
+            return false;
+        }
+        let slots = conditions.slots.map_or(u32::MAX, |slots| slots.max(1));
+        let room = self.state.workers.min(slots);
+        u32::try_from(self.state.active().len()).unwrap_or(u32::MAX) < room
+    }
+
+    /// Gives up what may start now and would not get anywhere; returns whether there was any.
+    fn fail_those_that_are_ready(&mut self, detail: &str) -> bool {
+        let mut any = false;
+        while let Some(ix) = self.state.next_ready() {
+            let task = self.name(ix);
+            self.record(Record::TaskFailed {
+                task,
+                class: FailureClass::Authentication,
+                detail: detail.to_owned(),
+            });
+            self.skip_those_that_need(ix);
+            any = true;
+        }
+        any
     }
 
     fn decide_retry(&mut self, ix: TaskIx) {
         let entry = self.state.task(ix);
-        let TaskState::Undecided { class, detail } = &entry.state else {
+        let TaskState::Undecided {
+            class,
+            detail,
+            until,
+            approach,
+        } = &entry.state
+        else {
             return;
         };
-        let (class, detail) = (*class, detail.clone());
+        let (class, until, approach, detail) = (*class, *until, *approach, detail.clone());
         let task = self.name(ix);
         if class == FailureClass::DependencyConflict && self.state.may_come_together(ix) {
             self.record(Record::Requeued {
                 task,
                 start: StartMode::Fresh,
                 not_before: Timestamp(0),
+                delay: None,
+                approach,
             });
             return;
         }
-        let answer = retry::decide(
-            self.state.policy.retry,
+        let case = Case {
             class,
-            entry.failures,
-            self.state.facts(ix).max_attempts,
-            entry.session_seen,
-        );
+            until,
+            failures: entry.failures,
+            outages: entry.outages,
+            max_attempts: self.state.facts(ix).max_attempts,
+            session_seen: entry.session_seen,
+            approach,
+            seed: seed(self.state.policy.token, &task, entry.attempts),
+            now: self.now,
+        };
+        let answer = match retry::decide(self.state.policy.retry, &case) {
+            // The session had its ending already.
+            _ if entry.used_up.is_some_and(|grant| grant.last) => Answer::GiveUp,
+            answer => answer,
+        };
         match answer {
-            Answer::Retry { start, delay } => self.record(Record::Requeued {
+            Answer::Retry {
+                start,
+                delay,
+                approach,
+            } => self.record(Record::Requeued {
                 task,
                 start,
                 not_before: self.now.plus(delay),
+                delay: Some(delay),
+                approach,
             }),
             Answer::GiveUp => {
                 self.record(Record::TaskFailed {
@@ -569,13 +693,32 @@ impl Stepper<'_> {
         } else {
             AttemptEnd::Paused
         };
-        self.ended(ix, attempt, &end, false);
+        self.ended(ix, attempt, &end, NOTHING_LEFT);
     }
 
-    fn start(&mut self, ix: TaskIx) {
+    /// Starts a ready task, if it may.
+    fn start(&mut self, ix: TaskIx) -> Started {
         let entry = self.state.task(ix);
         let TaskState::Ready(next) = &entry.state else {
-            return;
+            return Started::Waits;
+        };
+        let approach = next.approach;
+        if approach.alone && !self.state.active().is_empty() {
+            return Started::Waits;
+        }
+        let grant = match self.grant(ix) {
+            Granted::Grant(grant) => grant,
+            Granted::Wait => return Started::Waits,
+            Granted::Spent(detail) => {
+                let task = self.name(ix);
+                self.record(Record::TaskFailed {
+                    task,
+                    class: FailureClass::Budget,
+                    detail,
+                });
+                self.skip_those_that_need(ix);
+                return Started::Never;
+            }
         };
         let attempt = entry.attempts + 1;
         let known = entry.session.filter(|_| entry.session_seen);
@@ -593,8 +736,27 @@ impl Stepper<'_> {
             attempt,
             session,
             start,
+            approach,
+            grant,
+            at: Some(self.now),
         });
         self.start_or_watch(ix);
+        Started::Yes
+    }
+
+    /// What a task may spend now.
+    fn grant(&self, ix: TaskIx) -> Granted {
+        let entry = self.state.task(ix);
+        let ask = Ask {
+            task: self.state.facts(ix).limit,
+            task_spent: entry.spent,
+            run_spent: self.state.spent(),
+            promised: self.state.promised(),
+            sharing: self.state.sharing(),
+            for_merging: self.state.resolvers().contains_key(&ix),
+            used_up: entry.used_up.map(|grant| grant.limit),
+        };
+        budget::grant(self.state.policy.budget, &ask)
     }
 
     fn start_or_watch(&mut self, ix: TaskIx) {
@@ -610,6 +772,8 @@ impl Stepper<'_> {
                 attempt: active.attempt,
                 session: active.session,
                 start: active.start,
+                approach: active.approach,
+                grant: active.grant,
                 lesson: entry.lesson.clone(),
             }
         };

@@ -11,13 +11,17 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::settings_file::CleanupWhen;
+use super::instance_limits::InstanceLimits;
+use super::settings_file::{Budgets, CleanupWhen, Retries};
 use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
 
 /// Seconds between two looks of the conflict radar, when nothing else is configured.
 pub const DEFAULT_RADAR_SECONDS: u64 = 30;
+
+/// First pause before a retry in milliseconds, when nothing else is configured.
+pub const DEFAULT_RETRY_BASE_MS: u64 = 2_000;
 
 /// What is done with the results.
 #[derive(
@@ -180,8 +184,24 @@ layer! {
     model: String,
     /// Most money that one task may cost, in US dollars.
     max_budget_usd: f64,
+    /// Most tokens that one task may use, of all kinds together.
+    max_tokens: u64,
+    /// Most money that the whole run may cost, in US dollars.
+    run_budget_usd: f64,
+    /// Most tokens that the whole run may use.
+    run_tokens: u64,
+    /// How much of the run's budget is kept for resolving conflicts, in percent.
+    reserve_percent: u8,
     /// Attempts per task.
     max_attempts: u32,
+    /// Model for tasks that others failed twice. Empty: the same as before.
+    stronger_model: String,
+    /// First pause before a retry, in milliseconds; doubled for each further one.
+    retry_base_ms: u64,
+    /// How often in a row the provider may fail a task before that is given up.
+    outages: u32,
+    /// How long a usage limit's reset is waited for at most, in seconds. 0: not at all.
+    usage_limit_wait_seconds: u64,
     /// How often an instance is sent back for missing evidence.
     gate_rounds: u32,
     /// How long a stuck instance waits for an answer before its task fails, in seconds.
@@ -191,6 +211,19 @@ layer! {
     permission_requests: PermissionRequests,
     /// How long the person has to answer such a request before it is denied, in seconds.
     permission_timeout_seconds: u64,
+    /// How long an instance may take from its start to its first word, in seconds. 0: for ever.
+    startup_silence_seconds: u64,
+    /// How long an instance may wait for the provider without a sign, in seconds. 0: for ever.
+    provider_silence_seconds: u64,
+    /// How long a tool of an instance may do nothing at all (no output, no CPU time, no input
+    /// or output, no changed file), in seconds. 0: for ever.
+    tool_silence_seconds: u64,
+    /// How long an instance may take to end after its result, in seconds.
+    closing_silence_seconds: u64,
+    /// Most memory of an instance with all of its processes, in MiB. 0: no limit.
+    max_memory_mb: u64,
+    /// Most of an instance's stream that is kept in its log, in MiB. 0: all of it.
+    max_log_mb: u64,
     /// Seconds between two looks for conflicts among the tasks in work. 0: none.
     radar_seconds: u64,
     /// From how many percent of tasks done a run counts as a success.
@@ -329,6 +362,43 @@ impl Layer {
                 "from 1 to 100",
             ),
             (
+                "max_tokens",
+                self.max_tokens.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
+                "run_budget_usd",
+                self.run_budget_usd.is_none_or(|x| x.is_finite() && x > 0.0),
+                "more than 0",
+            ),
+            (
+                "run_tokens",
+                self.run_tokens.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
+                "reserve_percent",
+                self.reserve_percent.is_none_or(|n| n <= 90),
+                "at most 90",
+            ),
+            (
+                "retry_base_ms",
+                self.retry_base_ms
+                    .is_none_or(|n| (1..=120_000).contains(&n)),
+                "from 1 to 120000",
+            ),
+            (
+                "outages",
+                self.outages.is_none_or(|n| (1..=1000).contains(&n)),
+                "from 1 to 1000",
+            ),
+            (
+                "usage_limit_wait_seconds",
+                self.usage_limit_wait_seconds
+                    .is_none_or(|n| n <= 31 * 86_400),
+                "at most 2678400",
+            ),
+            (
                 "gate_rounds",
                 self.gate_rounds.is_none_or(|n| n <= 100),
                 "at most 100",
@@ -348,6 +418,16 @@ impl Layer {
                 self.permission_timeout_seconds
                     .is_none_or(|n| (1..=31_536_000).contains(&n)),
                 "from 1 to 31536000",
+            ),
+            (
+                "closing_silence_seconds",
+                self.closing_silence_seconds.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
+                "max_memory_mb",
+                self.max_memory_mb.is_none_or(|n| n == 0 || n >= 64),
+                "0, or at least 64",
             ),
             (
                 "radar_seconds",
@@ -402,12 +482,17 @@ impl Layer {
     #[must_use]
     pub fn defaults() -> Self {
         let texts = |list: &[&str]| Some(list.iter().map(|t| (*t).to_owned()).collect());
+        let limits = InstanceLimits::default();
         Self {
             max_workers: Some(5),
             timeout_seconds: Some(3600),
             command_timeout_seconds: Some(900),
             permission_mode: Some("acceptEdits".to_owned()),
+            reserve_percent: Some(Budgets::default().reserve_percent),
             max_attempts: Some(3),
+            retry_base_ms: Some(DEFAULT_RETRY_BASE_MS),
+            outages: Some(Retries::default().outages),
+            usage_limit_wait_seconds: Some(Retries::default().usage_limit_wait_seconds),
             gate_rounds: Some(3),
             merge_early: Some(true),
             deliver_each: Some(false),
@@ -417,6 +502,12 @@ impl Layer {
             answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
             permission_requests: Some(PermissionRequests::Ask),
             permission_timeout_seconds: Some(DEFAULT_PERMISSION_TIMEOUT),
+            startup_silence_seconds: Some(limits.startup_silence_seconds),
+            provider_silence_seconds: Some(limits.provider_silence_seconds),
+            tool_silence_seconds: Some(limits.tool_silence_seconds),
+            closing_silence_seconds: Some(limits.closing_silence_seconds),
+            max_memory_mb: Some(limits.max_memory_mb),
+            max_log_mb: Some(limits.max_log_mb),
             radar_seconds: Some(DEFAULT_RADAR_SECONDS),
             success_percent: Some(80),
             merge: Some(MergeChoice::Automatic),
@@ -505,6 +596,12 @@ pub struct Resolved {
     pub model: Option<String>,
     /// Budget of a task, US dollars.
     pub max_budget_usd: Option<f64>,
+    /// The other budgets.
+    pub budgets: Budgets,
+    /// What is done about failed attempts.
+    pub retries: Retries,
+    /// First pause before a retry, milliseconds.
+    pub retry_base_ms: u64,
     /// Attempts per task.
     pub max_attempts: u32,
     /// How often an instance is sent back.
@@ -525,6 +622,8 @@ pub struct Resolved {
     pub permission_requests: PermissionRequests,
     /// How long the person has to answer one, seconds.
     pub permission_timeout_seconds: u64,
+    /// How long an instance may be silent, and what it may use.
+    pub limits: InstanceLimits,
     /// Seconds between two looks of the conflict radar; 0: it is off.
     pub radar_seconds: u64,
     /// From how many percent on a run is a success.
@@ -593,6 +692,23 @@ pub fn resolve(layers: &Layers) -> Resolved {
             purpose: Layer::purpose(key),
         })
         .collect();
+    let built_in = InstanceLimits::default();
+    let limits = InstanceLimits {
+        startup_silence_seconds: all
+            .startup_silence_seconds
+            .unwrap_or(built_in.startup_silence_seconds),
+        provider_silence_seconds: all
+            .provider_silence_seconds
+            .unwrap_or(built_in.provider_silence_seconds),
+        tool_silence_seconds: all
+            .tool_silence_seconds
+            .unwrap_or(built_in.tool_silence_seconds),
+        closing_silence_seconds: all
+            .closing_silence_seconds
+            .unwrap_or(built_in.closing_silence_seconds),
+        max_memory_mb: all.max_memory_mb.unwrap_or(built_in.max_memory_mb),
+        max_log_mb: all.max_log_mb.unwrap_or(built_in.max_log_mb),
+    };
     let filled = |text: Option<String>| text.filter(|t| !t.trim().is_empty());
     Resolved {
         max_workers: all.max_workers.unwrap_or(1),
@@ -603,6 +719,22 @@ pub fn resolve(layers: &Layers) -> Resolved {
         setup: filled(all.setup),
         model: filled(all.model),
         max_budget_usd: all.max_budget_usd,
+        budgets: Budgets {
+            max_tokens: all.max_tokens,
+            run_usd: all.run_budget_usd,
+            run_tokens: all.run_tokens,
+            reserve_percent: all
+                .reserve_percent
+                .unwrap_or(Budgets::default().reserve_percent),
+        },
+        retries: Retries {
+            stronger_model: filled(all.stronger_model),
+            outages: all.outages.unwrap_or(Retries::default().outages),
+            usage_limit_wait_seconds: all
+                .usage_limit_wait_seconds
+                .unwrap_or(Retries::default().usage_limit_wait_seconds),
+        },
+        retry_base_ms: all.retry_base_ms.unwrap_or(DEFAULT_RETRY_BASE_MS),
         max_attempts: all.max_attempts.unwrap_or(1),
         gate_rounds: all.gate_rounds.unwrap_or(0),
         merge_early: all.merge_early.unwrap_or(false),
@@ -617,6 +749,7 @@ pub fn resolve(layers: &Layers) -> Resolved {
         permission_timeout_seconds: all
             .permission_timeout_seconds
             .unwrap_or(DEFAULT_PERMISSION_TIMEOUT),
+        limits,
         radar_seconds: all.radar_seconds.unwrap_or(DEFAULT_RADAR_SECONDS),
         success_percent: all.success_percent.unwrap_or(100),
         merge: all.merge.unwrap_or(MergeChoice::Automatic),

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::instance_limits::InstanceLimits;
 use crate::core::attempt::{SessionId, StartMode};
+use crate::core::budget::Grant;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 use crate::core::permission::PermissionRequests;
 
@@ -111,9 +113,9 @@ pub struct LaunchFile {
     pub timeout_seconds: u64,
     /// Time for one run of the verify or set-up command, seconds.
     pub command_timeout_seconds: u64,
-    /// Budget, US dollars.
+    /// What the attempt may spend.
     #[serde(default)]
-    pub max_budget_usd: Option<f64>,
+    pub grant: Grant,
     /// How many times an instance that says it is done without evidence is sent back.
     pub gate_rounds: u32,
     /// How long a stuck instance waits for an answer before the attempt fails, seconds.
@@ -125,6 +127,9 @@ pub struct LaunchFile {
     /// How long the person has to answer one, seconds.
     #[serde(default = "super::settings_file::default_permission_timeout")]
     pub permission_timeout_seconds: u64,
+    /// How long the instance may be silent, and what it may use.
+    #[serde(default)]
+    pub limits: InstanceLimits,
     /// Whether a task may end without commits (an investigation may).
     #[serde(default)]
     pub may_end_without_commits: bool,

@@ -4,6 +4,7 @@
 pub mod claude_stream;
 pub mod config;
 pub mod hook_json;
+pub mod instance_limits;
 pub mod instance_request;
 pub mod launch_file;
 pub mod note_file;
@@ -12,6 +13,7 @@ pub mod permission_request;
 pub mod permissions_file;
 pub mod plan_file;
 pub mod player_script;
+pub mod processes_file;
 pub mod radar_file;
 pub mod results;
 pub mod settings_file;

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::instance_limits::InstanceLimits;
 use super::launch_file::AgentChoice;
+use crate::core::budget::{BudgetPolicy, Limit, Money};
 use crate::core::id::{BranchName, Oid, OrchestrationId};
 use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
+use crate::core::plan::ValidPlan;
 use crate::core::queue::QueuePolicy;
 use crate::core::record::{DeliveryStyle, MergeMode};
 use crate::core::retry::RetryPolicy;
-use crate::core::state::Policy;
+use crate::core::state::{Policy, TaskFacts};
 use crate::core::time::Millis;
 
 /// What is tidied up when a run ends.
@@ -27,6 +30,54 @@ pub enum CleanupWhen {
     Success,
     /// Everything, failed tasks too (their work stays in backup refs).
     All,
+}
+
+/// What a run may cost, beside the money of each task.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Budgets {
+    /// Tokens of a task, for all tasks.
+    pub max_tokens: Option<u64>,
+    /// Money of the whole run, US dollars.
+    pub run_usd: Option<f64>,
+    /// Tokens of the whole run.
+    pub run_tokens: Option<u64>,
+    /// How much of the run's budget only resolvers of conflicts may use, percent.
+    pub reserve_percent: u8,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            max_tokens: None,
+            run_usd: None,
+            run_tokens: None,
+            reserve_percent: 10,
+        }
+    }
+}
+
+/// What is done about failed attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Retries {
+    /// Model for tasks that others failed twice.
+    pub stronger_model: Option<String>,
+    /// How often in a row the provider may fail a task.
+    pub outages: u32,
+    /// How long a usage limit's reset is waited for at most, seconds.
+    pub usage_limit_wait_seconds: u64,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        let policy = RetryPolicy::default();
+        Self {
+            stronger_model: None,
+            outages: policy.outages,
+            usage_limit_wait_seconds: policy.longest_wait.0 / 1000,
+        }
+    }
 }
 
 /// The file itself.
@@ -72,6 +123,9 @@ pub struct SettingsFile {
     /// How long the person has to answer one, seconds.
     #[serde(default = "default_permission_timeout")]
     pub permission_timeout_seconds: u64,
+    /// How long an instance may be silent, and what it may use.
+    #[serde(default)]
+    pub limits: InstanceLimits,
     /// Seconds between two looks of the conflict radar; 0: it is off.
     #[serde(default = "default_radar")]
     pub radar_seconds: u64,
@@ -113,6 +167,12 @@ pub struct SettingsFile {
     /// Budget of a task in US dollars, for tasks that say nothing of it.
     #[serde(default)]
     pub max_budget_usd: Option<f64>,
+    /// The other budgets.
+    #[serde(default)]
+    pub budgets: Budgets,
+    /// What is done about failed attempts.
+    #[serde(default)]
+    pub retries: Retries,
     /// Command that proves a tree; run in each task's worktree and on the merged tree.
     #[serde(default)]
     pub verify: Option<String>,
@@ -154,6 +214,16 @@ fn default_radar() -> u64 {
 }
 
 impl SettingsFile {
+    /// What the state machine must know of the tasks of a plan.
+    #[must_use]
+    pub fn facts(&self, plan: &ValidPlan) -> Vec<TaskFacts> {
+        let limit = Limit {
+            usd: self.max_budget_usd.map(Money::from_dollars),
+            tokens: self.budgets.max_tokens,
+        };
+        TaskFacts::of(plan, self.max_attempts, limit)
+    }
+
     /// The rules for the state machine.
     #[must_use]
     pub fn policy(&self) -> Policy {
@@ -169,7 +239,17 @@ impl SettingsFile {
             },
             retry: RetryPolicy {
                 base_delay: Millis(self.retry_base_ms),
+                outages: self.retries.outages,
+                longest_wait: Millis::from_secs(self.retries.usage_limit_wait_seconds),
+                stronger: self.retries.stronger_model.is_some(),
                 ..RetryPolicy::default()
+            },
+            budget: BudgetPolicy {
+                run: Limit {
+                    usd: self.budgets.run_usd.map(Money::from_dollars),
+                    tokens: self.budgets.run_tokens,
+                },
+                reserve_percent: self.budgets.reserve_percent,
             },
             token: self.token,
         }

@@ -91,6 +91,19 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Of all kinds together.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        [
+            self.input,
+            self.output,
+            self.cache_creation,
+            self.cache_read,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -111,6 +124,8 @@ pub struct Resources {
     pub processes: Option<u32>,
     /// Resident memory of the tree, bytes.
     pub memory_bytes: Option<u64>,
+    /// Most memory of the tree that was seen during the attempt, bytes.
+    pub peak_memory_bytes: Option<u64>,
     /// CPU time used by the tree so far, milliseconds.
     pub cpu_ms: Option<u64>,
 }

@@ -66,6 +66,11 @@ impl Costs {
         self.usd
     }
 
+    /// Tokens of this process.
+    pub(crate) fn attempt_tokens(&self) -> Option<Tokens> {
+        self.any.then(|| self.settled.plus(self.under_way))
+    }
+
     /// Money of the task so far, US dollars.
     pub(crate) fn task_usd(&self) -> Option<f64> {
         match (self.earlier_usd, self.usd) {

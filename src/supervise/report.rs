@@ -46,6 +46,7 @@ impl Report {
         status.stuck_reason = None;
         status.stuck_since = None;
         status.question = None;
+        status.resources.peak_memory_bytes = None;
         status.options.clear();
         Self {
             status,

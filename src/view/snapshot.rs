@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use crate::core::attempt::{AttemptEnd, SessionId};
+use crate::core::budget::Limit;
 use crate::core::id::{OrchestrationId, TaskName};
 use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
@@ -460,8 +461,10 @@ impl Snapshot {
 
     /// Fills in what the plan says; every task waits.
     fn take_plan(&mut self, plan: &ValidPlan) {
-        let max_attempts = self.settings.as_ref().map_or(1, |s| s.max_attempts);
-        let facts = TaskFacts::of(plan, max_attempts);
+        let facts = match &self.settings {
+            Some(settings) => settings.facts(plan),
+            None => TaskFacts::of(plan, 1, Limit::default()),
+        };
         let positions =
             |list: &[crate::core::graph::TaskIx]| list.iter().map(|i| i.index()).collect();
         self.tasks = plan
@@ -507,7 +510,7 @@ impl Snapshot {
             return;
         };
         let settings_verify = settings.verify.is_some();
-        let facts = TaskFacts::of(plan, settings.max_attempts);
+        let facts = settings.facts(plan);
         let records = lines.iter().map(|l| &l.entry);
         let state = State::replay(facts, settings.policy(), records);
         self.take_state(&state);
@@ -815,6 +818,9 @@ mod tests {
                 attempt,
                 session,
                 start: crate::core::attempt::StartMode::Fresh,
+                approach: crate::core::retry::Approach::default(),
+                grant: crate::core::budget::Grant::default(),
+                at: None,
             })
             .record(Record::AttemptRunning { task, attempt })
             .build();

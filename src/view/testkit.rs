@@ -155,6 +155,9 @@ impl Sample {
             attempt,
             session: SessionId(Uuid::from_u128(7)),
             start: StartMode::Fresh,
+            approach: crate::core::retry::Approach::default(),
+            grant: crate::core::budget::Grant::default(),
+            at: None,
         });
         self.at(Record::AttemptRunning {
             task: name(task),
@@ -187,6 +190,8 @@ impl Sample {
             attempt,
             end,
             session_seen: true,
+            until: None,
+            account: crate::core::budget::Account::default(),
         });
     }
 
@@ -246,6 +251,7 @@ impl Sample {
         status.resources = Resources {
             processes: Some(3),
             memory_bytes: Some(210_000_000),
+            peak_memory_bytes: Some(260_000_000),
             cpu_ms: Some(4500),
         };
         if let Some(percent) = percent {
@@ -460,6 +466,7 @@ impl Sample {
                 urgency: 2,
                 chain: 1,
                 max_attempts: 3,
+                limit: crate::core::budget::Limit::default(),
             })
             .collect();
         let policy = Policy {
@@ -473,6 +480,7 @@ impl Sample {
                 resolvers: 2,
             },
             retry: RetryPolicy::default(),
+            budget: crate::core::budget::BudgetPolicy::default(),
             token: Uuid::nil(),
         };
         let state = State::replay(facts, policy, lines.iter().map(|l| &l.entry));
@@ -534,6 +542,7 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         answer_timeout_seconds: 60,
         permission_requests: crate::core::permission::PermissionRequests::Ask,
         permission_timeout_seconds: 60,
+        limits: crate::format::instance_limits::InstanceLimits::default(),
         radar_seconds: 30,
         retry_base_ms: 2000,
         success_percent: 80,
@@ -545,6 +554,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         disallowed_tools: vec![],
         model: None,
         max_budget_usd: None,
+        budgets: crate::format::settings_file::Budgets::default(),
+        retries: crate::format::settings_file::Retries::default(),
         verify: None,
         setup: None,
         union_files: vec![],

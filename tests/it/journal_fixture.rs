@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use orchestra::core::attempt::AttemptEnd;
+use orchestra::core::budget::{BudgetPolicy, Limit};
 use orchestra::core::plan::Limits;
 use orchestra::core::queue::QueuePolicy;
 use orchestra::core::record::{AsideWhy, IntegrationEnd, QueueResult, QueueWork, Record, Verdict};
@@ -192,10 +193,11 @@ fn the_fixture_means_what_it_meant() {
             resolvers: 2,
         },
         retry: RetryPolicy::default(),
+        budget: BudgetPolicy::default(),
         token: uuid::Uuid::nil(),
     };
     let lines = journal::read(Path::new(FIXTURE)).unwrap();
-    let facts = TaskFacts::of(&parsed.plan, 3);
+    let facts = TaskFacts::of(&parsed.plan, 3, Limit::default());
     let state = State::replay(facts, policy, lines.iter().map(|l| &l.entry));
     let states: Vec<&TaskState> = state.indexes().map(|ix| &state.task(ix).state).collect();
     assert!(matches!(states[0], TaskState::Done { summary, .. } if summary == "The API"));

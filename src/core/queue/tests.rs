@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::super::attempt::{AttemptEnd, FailureClass};
-use super::super::event::{Effect, Event, Request};
+use super::super::budget::{BudgetPolicy, Limit};
+use super::super::event::{Effect, Event, Left, Request};
 use super::super::graph::TaskIx;
 use super::super::id::{BranchName, Oid, TaskName};
 use super::super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, Record, Verdict};
@@ -54,6 +55,7 @@ impl Run {
                 urgency: 2,
                 chain: 1,
                 max_attempts: 1,
+                limit: Limit::default(),
             })
             .collect();
         let policy = Policy {
@@ -64,7 +66,9 @@ impl Run {
             retry: RetryPolicy {
                 base_delay: Millis(1),
                 max_delay: Millis(1),
+                ..RetryPolicy::default()
             },
+            budget: BudgetPolicy::default(),
             token: Uuid::from_u128(1),
         };
         Self {
@@ -124,7 +128,7 @@ impl Run {
                             }
                         }
                         Some(_) => AttemptEnd::Failed {
-                            class: FailureClass::Authentication,
+                            class: FailureClass::Permission,
                             detail: "cannot".into(),
                         },
                         None => AttemptEnd::Complete {
@@ -136,7 +140,10 @@ impl Run {
                         task,
                         attempt,
                         end,
-                        session_seen: true,
+                        left: Left {
+                            session_seen: true,
+                            ..Left::default()
+                        },
                     }
                 }
                 Effect::Queue(work) => Event::Queue(self.world.carry_out(&work)),

@@ -313,6 +313,8 @@ impl Life<'_> {
     }
 
     fn after_answer(&mut self) {
+        // The silence while it was waited for was the person's.
+        self.signs.heard(self.clock.now());
         if let Some(waited) = self.desk.waited() {
             // Waiting for a person does not use up the task's time.
             self.times.add(waited);

@@ -6,10 +6,13 @@
 //! | `start` | set-up, and the start of the agent |
 //! | `client` | the agent's process: talking to it, whether it lives |
 //! | `stream` | what follows from the events of its stream |
+//! | `budget` | the attempt's grant of money and tokens |
 //! | `rounds` | the gate: looking, sending back, confirming |
 //! | `requests` | what others want of the instance; stuck, and the answer |
 //! | `asking` | permissions and questions in the middle of a turn |
 //! | `mail` | messages that stay in the inbox until they have arrived |
+//! | `silence` | what is done about an instance that gives no sign of life |
+//! | `memory` | what is done about one that uses too much memory |
 //! | `time` | what happens because time goes by: deadlines, measuring |
 //! | `ending` | the last acts and the outcome |
 //!
@@ -19,11 +22,14 @@
 //! Everything ends in `Closing`, and nothing leads back from there.
 
 mod asking;
+mod budget;
 mod client;
 mod ending;
 mod mail;
+mod memory;
 mod requests;
 mod rounds;
+mod silence;
 mod start;
 mod stream;
 mod time;
@@ -37,7 +43,8 @@ use std::time::{Duration, Instant};
 
 use super::Supervision;
 use super::gate::Rules;
-use super::liveness::Liveness;
+use super::leftovers::Known;
+use super::liveness::{Clock, Liveness};
 use super::ports;
 use super::report::{Report, now};
 use super::watch::{self, Msg};
@@ -78,7 +85,7 @@ enum Phase {
     /// The end of an interrupted turn.
     Stopping(Instant),
     /// The end of the process, whose input is closed.
-    Closing(Instant),
+    Closing,
 }
 
 /// The life of one attempt.
@@ -92,7 +99,17 @@ pub(super) struct Life<'a> {
     phase: Phase,
     agent: Option<Client>,
     heard: Heard,
+    clock: Clock,
     signs: Liveness,
+    /// What the session is told once the interrupt that was sent has ended its turn.
+    nudging: Option<String>,
+    /// Silence as the status tells it.
+    silence: Option<silence::Told>,
+    memory: memory::Memory,
+    /// Its processes, for whoever finds this supervisor lost.
+    known: Known,
+    /// Since when it is to stop at the next boundary between two tool calls.
+    yielding: Option<Instant>,
     times: Timetable,
     /// What it asks in the middle of a turn.
     desk: Desk,
@@ -162,7 +179,13 @@ impl<'a> Life<'a> {
             phase: Phase::Setup,
             agent: None,
             heard,
-            signs: Liveness::new(now()),
+            clock: Clock::begin(),
+            signs: Liveness::new(launch.limits.silence(), now()),
+            nudging: None,
+            silence: None,
+            memory: memory::Memory::new(launch.limits.max_memory()),
+            known: Known::new(run.processes(task)),
+            yielding: None,
             times: Timetable::begin(Duration::from_secs(launch.timeout_seconds)),
             desk: Desk::begin(permissions),
             stuck: None,
@@ -246,6 +269,7 @@ impl<'a> Life<'a> {
             Msg::StreamEnd => {
                 if let Some(agent) = &mut self.agent {
                     agent.drained.stream = true;
+                    agent.stream_ended = Some(Instant::now());
                 }
             }
             Msg::StderrEnd => {
@@ -282,7 +306,7 @@ impl<'a> Life<'a> {
         if let Some(agent) = &mut self.agent {
             agent.close();
         }
-        self.phase = Phase::Closing(Instant::now());
+        self.phase = Phase::Closing;
     }
 
     /// Ends the attempt as failed, unless it is decided already how it ends.

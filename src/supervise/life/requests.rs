@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::asking::Shown;
 use super::{Life, Phase};
@@ -16,6 +16,8 @@ use crate::format::status_file::{InstanceStatus, SaidProgress};
 use crate::store::{instance_inbox, notes};
 use crate::supervise::report::{now, rfc3339};
 
+/// How long an instance that is to make room may take to come to a boundary.
+const YIELD_PATIENCE: Duration = Duration::from_secs(60);
 /// Longest part of a message in the log, characters.
 const SHOWN_MESSAGE: usize = 160;
 /// Longest part of the reason why an instance is stuck in the log, characters.
@@ -220,8 +222,14 @@ impl Life<'_> {
                 self.end_tree();
             }
             // Done is done: a pause that comes this late changes nothing.
-            StopHow::Pause if self.ending.is_some() || self.candidate.is_some() => {}
-            StopHow::Pause => {
+            StopHow::Pause | StopHow::Yield
+                if self.ending.is_some() || self.candidate.is_some() => {}
+            StopHow::Yield if self.yielding.is_some() => {}
+            StopHow::Yield if matches!(self.phase, Phase::Working | Phase::Gating) => {
+                self.yielding = Some(Instant::now());
+                self.note("asked to make room: it stops after the present tool call");
+            }
+            StopHow::Pause | StopHow::Yield => {
                 self.ending = Some(AttemptEnd::Paused);
                 self.stop_work.store(true, Ordering::Relaxed);
                 if self.phase == Phase::Working && self.agent_listens() {
@@ -232,6 +240,23 @@ impl Life<'_> {
                     self.close();
                 }
             }
+        }
+    }
+
+    /// No tool is open: one that is to make room does so.
+    pub(super) fn at_boundary(&mut self) {
+        if self.yielding.is_some() {
+            self.stop(StopHow::Pause);
+        }
+    }
+
+    /// One that is to make room and comes to no boundary is interrupted.
+    pub(super) fn look_at_yielding(&mut self, at: Instant) {
+        if self
+            .yielding
+            .is_some_and(|since| at >= since + YIELD_PATIENCE)
+        {
+            self.stop(StopHow::Pause);
         }
     }
 
