@@ -4,6 +4,7 @@
 use std::fs;
 
 use orchestra::core::attempt::StartMode;
+use orchestra::core::id::TaskName;
 use orchestra::core::record::Record;
 use orchestra::store::layout::RunDir;
 use serde_json::{Value, json};
@@ -16,9 +17,16 @@ fn run_steps(command: &str, after: &[Value]) -> Value {
     json!({ "steps": steps })
 }
 
-fn stuck(room: &Room, run: &RunDir, name: &str) -> Value {
+fn name(text: &str) -> TaskName {
+    TaskName::parse(text).unwrap()
+}
+
+fn stuck(room: &Room, run: &RunDir, task: &str) -> Value {
     wait_for("a question", || {
-        let status = room.status(run, name);
+        if !run.status(&name(task)).exists() {
+            return None;
+        }
+        let status = room.status(run, task);
         (status["status"] == "stuck").then_some(status)
     })
 }
@@ -28,7 +36,7 @@ fn an_instance_says_that_it_is_stuck_and_goes_on_with_the_answer() {
     let room = Room::new();
     room.plan(&[("a", &[]), ("b", &[])]);
     let ask = "echo 'Which key is for tests?' | orchestra report stuck --reason - \
-               --option 'the old one' --option 'a new one' > ../said-a; echo $? >> ../said-a";
+               --option 'the old one' --option 'a new one' > \"$ROOM/said-a\"; echo $? >> \"$ROOM/said-a\"";
     room.script(&json!({
         "a": run_steps(ask, &[
             json!("end_turn"), json!({"write_prompt": "a.md"}), json!({"commit": "a"}),
@@ -40,7 +48,7 @@ fn an_instance_says_that_it_is_stuck_and_goes_on_with_the_answer() {
     let status = stuck(&room, &run, "a");
     assert_eq!(status["stuckReason"], "Which key is for tests?");
     assert_eq!(status["options"], json!(["the old one", "a new one"]));
-    let said = fs::read_to_string(room.worktree("a").parent().unwrap().join("said-a")).unwrap();
+    let said = fs::read_to_string(room.path("said-a")).unwrap();
     assert!(
         said.contains("End your turn now") && said.ends_with("\n0\n"),
         "{said}"
@@ -94,6 +102,7 @@ fn notes_reach_later_instances_and_later_runs_and_progress_is_told_as_said() {
     }));
     room.run(&["--detach"]).expect(0);
     let run = room.only_run();
+    wait_for("a status", || run.status(&name("a")).exists().then_some(()));
     wait_for("progress", || {
         (room.status(&run, "a")["progress"]["said"]["percent"] == 50).then_some(())
     });
@@ -144,7 +153,7 @@ fn an_answer_that_comes_after_the_end_brings_the_session_back() {
         ".claude/orchestra.toml",
         "answer_timeout_seconds = 1\nmax_attempts = 1\n",
     );
-    room.run(&[]).expect(4);
+    room.run(&[]).expect(1);
     let run = room.only_run();
     let status = room.status(&run, "a");
     assert_eq!(status["status"], "failed");

@@ -190,6 +190,66 @@ fn wishes() -> Script {
 }
 
 #[test]
+fn an_instance_reports_that_it_is_stuck_and_what_it_learnt() {
+    let script = Script::new().worker("take blue", |w| {
+        w.write("blue.txt", "blue")
+            .commit("blue")
+            .say("Blue it is.")
+    });
+    let rest = worker(|w| {
+        w.bash("orchestra report note \"The tests need TZ=UTC\"")
+            .bash("orchestra report progress \"Reading\" --done 1 --of 4")
+            .bash(
+                "orchestra report stuck --reason \"which colour? (not \\`git push\\`)\" \\\n  \
+                 --option red --option 'blue'",
+            )
+            .say("{last_result}")
+    });
+    let server = ModelServer::start(script.rule(move |request| rest.answer(request)));
+    let mut room = room(&server);
+    // Not even Bash: only what every instance may do, and git.
+    room.launch.allowed_tools = vec![
+        "Write".into(),
+        "Bash(orchestra report *)".into(),
+        "Bash(git add *)".into(),
+        "Bash(git commit *)".into(),
+    ];
+    room.launch.env = [
+        ("ORCHESTRA_ORCHESTRATION", room.run.id().to_string()),
+        ("ORCHESTRA_TASK", room.task.to_string()),
+        (
+            "ORCHESTRA_MAIN_CHECKOUT",
+            room.launch.main_checkout.display().to_string(),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    let supervisor = room.start();
+    room.wait_for("a question", |s| s.status == InstanceStatus::Stuck);
+    let status = room.status().unwrap();
+    assert_eq!(
+        status.stuck_reason.as_deref(),
+        Some("which colour? (not `git push`)")
+    );
+    assert_eq!(status.options, ["red", "blue"]);
+    let said = status.progress.said.unwrap();
+    assert_eq!((said.done, said.total), (Some(1), Some(4)));
+    assert_eq!(status.progress.total, None, "never taken for measured");
+    room.post(&InstanceRequest::Message {
+        text: "take blue".into(),
+        question: status.question,
+    });
+    supervisor.wait();
+    let end = room.outcome().outcome;
+    assert!(matches!(end, AttemptEnd::Complete { .. }), "{end:?}");
+    assert_eq!(server.sessions().len(), 1);
+    let notes = orchestra::store::notes::read(&room.run.notes());
+    assert_eq!(notes.len(), 1);
+    assert_eq!(notes[0].text, "The tests need TZ=UTC");
+    server.assert_all_expected();
+}
+
+#[test]
 fn a_permission_is_asked_and_the_same_turn_goes_on() {
     let script = Script::new().worker("There is no commit", |w| w.say("No.").forever());
     let rest = wishes();
