@@ -10,6 +10,7 @@
 
 mod architecture;
 mod asking;
+mod chaos;
 mod delivery;
 mod dependencies;
 mod faults;
@@ -22,6 +23,7 @@ mod journal_fixture;
 mod leftovers;
 mod liveness;
 mod merging;
+mod money;
 mod queue;
 mod queue_base;
 mod queue_faults;

@@ -543,7 +543,7 @@ fn an_idle_supervisor_is_small_and_quiet() {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
     let kb: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(kb < 20_000, "{line}");
+    assert!(kb < 20_000, "{line}\n{status}");
     supervisor.signal("-TERM");
     supervisor.wait();
 }

@@ -235,12 +235,18 @@ fn an_instance_reports_that_it_is_stuck_and_what_it_learnt() {
     let said = status.progress.said.unwrap();
     assert_eq!((said.done, said.total), (Some(1), Some(4)));
     assert_eq!(status.progress.total, None, "never taken for measured");
+    // Before its turn is over the answer would be a part of that turn.
+    room.wait_for("the end of the turn", |_| {
+        fs::read_to_string(room.run.stream_log(&room.task))
+            .is_ok_and(|stream| stream.contains("\"type\":\"result\""))
+    });
     room.post(&InstanceRequest::Message {
         text: "take blue".into(),
         question: status.question,
     });
     supervisor.wait();
     let end = room.outcome().outcome;
+    server.assert_all_expected();
     assert!(matches!(end, AttemptEnd::Complete { .. }), "{end:?}");
     assert_eq!(server.sessions().len(), 1);
     let notes = orchestra::store::notes::read(&room.run.notes());
@@ -457,7 +463,9 @@ fn an_answer_that_comes_slowly_is_no_silence() {
     }));
     let mut room = room(&server);
     room.launch.limits.provider_silence_seconds = 5;
-    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let end = room.attempt();
+    server.assert_all_expected();
+    assert!(matches!(end, AttemptEnd::Complete { .. }), "{end:?}");
     let log = fs::read_to_string(room.run.log()).unwrap_or_default();
     assert!(!log.contains("no sign of life"), "{log}");
 }
