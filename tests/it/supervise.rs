@@ -541,9 +541,10 @@ fn an_idle_supervisor_is_small_and_quiet() {
     let used = cpu_ticks() - before;
     assert!(used < 60, "{used} hundredths of a second in four seconds");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+    // Its own memory; the pages of the program itself are shared by all supervisors.
+    let line = status.lines().find(|l| l.starts_with("RssAnon")).unwrap();
     let kb: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(kb < 20_000, "{line}\n{status}");
+    assert!(kb < 6_000, "{line}");
     supervisor.signal("-TERM");
     supervisor.wait();
 }

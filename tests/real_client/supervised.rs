@@ -393,7 +393,7 @@ fn a_message_that_the_client_did_not_live_to_take_is_told_again() {
                 .is_ok_and(|line| String::from_utf8_lossy(&line).contains("stream-json"))
         })
         .unwrap();
-    let pid = rustix::process::Pid::from_raw(i32::try_from(client.pid).unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(client.pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     supervisor.wait();
     assert!(matches!(room.outcome().outcome, AttemptEnd::Failed { .. }));

@@ -128,7 +128,7 @@ mod tests {
         );
         mail.taken(&id.to_string());
         assert!(!mail.is_under_way() && mail.holds(&path));
-        assert_eq!(mail.arrived(), [path.clone()]);
+        assert_eq!(mail.arrived(), std::slice::from_ref(&path));
         assert!(!mail.holds(&path));
         assert_eq!(
             mail.add(Some(path), false),
