@@ -48,7 +48,7 @@ fn an_instance_speaks_of_itself_and_conducts_nothing() {
     let bounds = Bounds::new(&worktree, &main, None, None);
     let verdict = |command: &str| in_instance(&bash(command, "acceptEdits"), &bounds);
     for command in [
-        "orchestra report stuck --reason \"may I `git push`? or git stash; rm -rf ..\" --option a",
+        "orchestra report stuck --reason 'may I `git push`? or git stash; rm -rf ..' --option a",
         "orchestra report note 'never git push from /somewhere/else'",
         "echo question | orchestra report stuck --reason -",
         "orchestra report progress half --percent 50 && make",
@@ -63,6 +63,8 @@ fn an_instance_speaks_of_itself_and_conducts_nothing() {
         "cd . && orchestra --repo . cleanup all",
         "env A=b orchestra run x",
         "orchestra merge automatic",
+        // The shell would run what is between these quotes.
+        "orchestra report stuck --reason \"may I `git push`?\"",
     ] {
         assert!(matches!(verdict(command), Verdict::Deny(_)), "{command}");
     }
