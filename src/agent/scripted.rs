@@ -89,6 +89,8 @@ pub(crate) mod tests {
             grant: crate::core::budget::Grant::default(),
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            permission_requests: crate::core::permission::PermissionRequests::Ask,
+            permission_timeout_seconds: 60,
             limits: InstanceLimits::default(),
             may_end_without_commits: false,
             merging: None,

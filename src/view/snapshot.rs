@@ -13,13 +13,14 @@ use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
 use crate::core::time::{Millis, Timestamp};
+use crate::format::note_file::NoteLine;
 use crate::format::plan_file;
 use crate::format::radar_file::{PredictedConflict, RadarFile};
 use crate::format::settings_file::SettingsFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
-use crate::store::{atomic, lock};
+use crate::store::{atomic, lock, notes};
 
 use super::budget::BudgetView;
 use super::clock;
@@ -289,8 +290,8 @@ impl TaskView {
         match self.word() {
             Word::Stuck => {
                 let status = self.instance()?;
-                // A newer writer may say it; otherwise nothing was seen of it since then.
-                let told = status.rest.get("stuckSince").and_then(|v| v.as_str());
+                // An older writer does not say it; nothing was seen of it since then.
+                let told = status.stuck_since.as_deref();
                 told.or(status.last_heartbeat.as_deref())
                     .and_then(clock::parse)
             }
@@ -364,6 +365,8 @@ pub struct Snapshot {
     pub conflicts: Vec<PredictedConflict>,
     /// What the run may cost; none when nothing is limited.
     pub budget: Option<BudgetView>,
+    /// What its instances learnt, oldest first.
+    pub notes: Vec<NoteLine>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -421,6 +424,7 @@ impl Snapshot {
             records: 0,
             conflicts: Vec::new(),
             budget: None,
+            notes: notes::read(&run.notes()),
             problems,
         };
         if let Some(plan) = &plan {

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod asking;
 mod chaos;
 mod crash;
 mod delivery;
@@ -37,6 +38,7 @@ mod refusals;
 mod resolving;
 mod restore;
 mod set_aside;
+mod speaking;
 mod steering;
 mod supervise;
 mod surroundings;
