@@ -4,6 +4,7 @@
 //! other rooms bring facts in as values and carry decisions out as effects.
 
 pub mod attempt;
+pub mod breaker;
 pub mod budget;
 pub mod conditions;
 pub mod delivery;

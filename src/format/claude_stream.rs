@@ -35,6 +35,8 @@ pub enum Event {
     Result(Box<TurnResult>),
     /// `system/api_retry`: a request failed and is tried again.
     ApiRetry(ApiRetry),
+    /// `rate_limit_event`: how the account stands with its usage limits.
+    RateLimit(RateLimit),
     /// `system/permission_denied`: a tool call that nobody could allow.
     PermissionDenied {
         /// The tool.
@@ -82,6 +84,54 @@ pub struct Assistant {
     pub tool_uses: Vec<ToolUse>,
     /// Tokens of the message as far as they were known at its start.
     pub usage: Tokens,
+    /// The client said it in place of the model, as the provider refused the request.
+    pub refusal: Option<Refusal>,
+}
+
+/// Why the provider refused a request, beside the words for people.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Refusal {
+    /// The client's word for it: `rate_limit`, `overloaded`, `authentication_failed`, ….
+    pub error: String,
+    /// The usage limit that was reached, when it was one.
+    pub limit: Option<RateLimit>,
+}
+
+/// How the account stands with its usage limits.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RateLimit {
+    /// `allowed`, `allowed_warning` or `rejected`.
+    pub status: String,
+    /// When the limit is reset, seconds of the epoch.
+    pub resets_at: Option<u64>,
+    /// Which limit: `five_hour`, `seven_day`, `seven_day_opus`, ….
+    pub kind: String,
+    /// Whether it goes on beyond the limit, on credits.
+    pub goes_on: bool,
+}
+
+impl RateLimit {
+    /// Whether requests are refused until the reset.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.status == "rejected" && !self.goes_on
+    }
+
+    /// Whether other models can still be used.
+    #[must_use]
+    pub fn is_of_one_model(&self) -> bool {
+        matches!(self.kind.strip_prefix("seven_day_"), Some(model) if model != "overage_included")
+    }
+
+    fn read(value: &Value) -> Self {
+        let overage = text(value, "overageStatus");
+        Self {
+            status: text(value, "status"),
+            resets_at: number(value, "resetsAt"),
+            kind: text(value, "rateLimitType"),
+            goes_on: flag(value, "isUsingOverage") || overage.starts_with("allowed"),
+        }
+    }
 }
 
 /// A tool call.
@@ -211,6 +261,10 @@ fn event(value: &Value) -> Event {
             tool: text(value, "tool_name"),
             reason: text(value, "message"),
         },
+        ("rate_limit_event", _) => {
+            let info = value.get("rate_limit_info").unwrap_or(&Value::Null);
+            Event::RateLimit(RateLimit::read(info))
+        }
         ("stream_event", _) => Event::Partial,
         ("assistant", _) => Event::Assistant(assistant(value)),
         ("user", _) => Event::User(user(value)),
@@ -243,6 +297,7 @@ fn assistant(value: &Value) -> Assistant {
         message_id: text(message, "id"),
         from_subagent: is_of_subagent(value),
         usage: tokens(message.get("usage").unwrap_or(&Value::Null)),
+        refusal: refusal(value),
         ..Assistant::default()
     };
     if let Some(content) = message.get("content").and_then(Value::as_str) {
@@ -265,6 +320,24 @@ fn assistant(value: &Value) -> Assistant {
         }
     }
     said
+}
+
+fn refusal(value: &Value) -> Option<Refusal> {
+    let error = text(value, "error");
+    if error.is_empty() && !flag(value, "is_api_error_message") {
+        return None;
+    }
+    let told = value
+        .get("api_error_params")
+        .and_then(|p| p.get("rate_limit_info"));
+    let is_limit = text(value, "api_error") == "usage_limit_reached";
+    let limit = told.map(RateLimit::read).or_else(|| {
+        is_limit.then(|| RateLimit {
+            status: "rejected".into(),
+            ..RateLimit::default()
+        })
+    });
+    Some(Refusal { error, limit })
 }
 
 fn user(value: &Value) -> User {

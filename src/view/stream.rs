@@ -106,7 +106,13 @@ fn lines(event: &Event, page: &Page) -> Vec<String> {
             &format!("asks for {}", request.call.text()),
         )],
         Event::ControlRequest { .. } | Event::ControlCancel { .. } => vec![],
-        Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => Vec::new(),
+        Event::RateLimit(limit) if limit.is_over() => {
+            let text = format!("the usage limit is reached ({})", limit.kind);
+            vec![short(Tone::Warn, "!", &text)]
+        }
+        Event::RateLimit(_) | Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => {
+            Vec::new()
+        }
     }
 }
 

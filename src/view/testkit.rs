@@ -497,6 +497,7 @@ impl Sample {
             standing: Standing::Running,
             workers: None,
             paused: false,
+            conditions: crate::format::conditions_file::ConditionsFile::default(),
             cancelling: false,
             integration: None,
             taken_back: false,

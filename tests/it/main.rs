@@ -29,6 +29,7 @@ mod liveness;
 mod merging;
 mod money;
 mod ownership;
+mod provider;
 mod queue;
 mod queue_base;
 mod queue_faults;

@@ -14,6 +14,7 @@
 //! | `silence` | what is done about an instance that gives no sign of life |
 //! | `memory` | what is done about one that uses too much memory |
 //! | `time` | what happens because time goes by: deadlines, measuring |
+//! | `provider` | what the provider says, told to all runs of the account |
 //! | `ending` | the last acts and the outcome |
 //!
 //! A [`Phase`] says what the loop waits for. `Setup` leads to `Working`; the end of a turn
@@ -27,6 +28,7 @@ mod client;
 mod ending;
 mod mail;
 mod memory;
+mod provider;
 mod requests;
 mod rounds;
 mod silence;
@@ -106,6 +108,7 @@ pub(super) struct Life<'a> {
     /// Silence as the status tells it.
     silence: Option<silence::Told>,
     memory: memory::Memory,
+    provider: provider::Provider,
     /// Its processes, for whoever finds this supervisor lost.
     known: Known,
     /// Since when it is to stop at the next boundary between two tool calls.
@@ -184,6 +187,7 @@ impl<'a> Life<'a> {
             nudging: None,
             silence: None,
             memory: memory::Memory::new(launch.limits.max_memory()),
+            provider: provider::Provider::new(launch.breaker.as_ref()),
             known: Known::new(run.processes(task)),
             yielding: None,
             times: Timetable::begin(Duration::from_secs(launch.timeout_seconds)),

@@ -100,6 +100,7 @@ impl Life<'_> {
             Event::User(user) => self.on_user(&user),
             Event::Result(result) => self.on_result(*result),
             Event::ApiRetry(retry) => self.on_retry(&retry),
+            Event::RateLimit(limit) => self.provider_limits(&limit),
             Event::PermissionDenied { tool, reason } => {
                 self.note(&format!("denied: {tool}: {}", one_line(&reason, 200)));
             }
@@ -124,6 +125,7 @@ impl Life<'_> {
 
     fn on_assistant(&mut self, said: &Assistant) {
         self.heard.said_something = true;
+        self.provider_said(said);
         if self.nudging.is_none() {
             self.signs.said(said);
         }
@@ -180,6 +182,7 @@ impl Life<'_> {
 
     fn on_retry(&mut self, retry: &ApiRetry) {
         self.signs.waits(Millis(retry.delay_ms), self.clock.now());
+        self.provider_retried(retry);
         let status = retry.status.map_or(String::new(), |s| format!(" {s}"));
         let text = format!(
             "the provider answers{status} {}: try {} of {}",
@@ -216,6 +219,7 @@ impl Life<'_> {
             Phase::Working | Phase::Gating if !well => {
                 if let Some(result) = &self.heard.last_result {
                     let (class, detail) = classify::of_result(result);
+                    let class = self.provider_failed(class, &detail);
                     self.fail(class, detail);
                 }
             }
