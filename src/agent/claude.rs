@@ -26,6 +26,8 @@ impl Agent for Claude {
         add(&["--permission-prompt-tool", "stdio"]);
         // The client says when it takes a message into a turn.
         add(&["--replay-user-messages"]);
+        // A long answer would be silence otherwise: whole blocks are told only at their end.
+        add(&["--include-partial-messages"]);
         let session = launch.session_id.to_string();
         match launch.start {
             StartMode::Fresh => add(&["--session-id", &session]),

@@ -4,9 +4,8 @@ use serde_json::json;
 
 use super::select::{self, Chosen, Purpose, RunChoice};
 use super::{Context, Exit, Failure, conductor};
-use crate::conduct;
 use crate::core::event::Request;
-use crate::core::id::TaskName;
+use crate::core::id::{TaskName, listed};
 use crate::core::record::AsideWhy;
 use crate::core::state::TaskState;
 use crate::format::SCHEMA_VERSION;
@@ -176,9 +175,7 @@ pub(super) fn retry(
         Some(name) => Some(select::task(&chosen.snapshot, name)?),
         None => None,
     };
-    let context = conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
-        .map_err(|e| Failure::internal(e.to_string()))?;
-    let state = conduct::read_state(&context)?;
+    let (_, state) = conductor::load(&chosen.run, cx)?;
     let mut missed = state.indexes().filter(|ix| state.can_be_revived(*ix));
     let (any, whole) = match &task {
         Some(name) => (missed.any(|ix| state.name(ix) == name), name.as_str()),
@@ -312,10 +309,7 @@ fn answered(
         return Ok(Answered::Instance(text));
     }
     // What cannot be read here is told where the conductor meets it.
-    let state = crate::conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
-        .ok()
-        .and_then(|context| crate::conduct::read_state(&context).ok());
-    let Some(state) = state else {
+    let Ok((_, state)) = conductor::load(&chosen.run, cx) else {
         return Ok(Answered::Instance(text));
     };
     let resolution = state.find(task).and_then(|ix| state.resolvers().get(&ix));
@@ -465,16 +459,16 @@ fn told(
         }))?;
         return Ok(Exit::Success);
     }
-    let list = |names: Vec<&TaskName>| {
-        let names: Vec<&str> = names.into_iter().map(TaskName::as_str).collect();
-        names.join(", ")
-    };
-    let now = list(names.iter().filter(|name| !later.contains(name)).collect());
+    let now: Vec<TaskName> = names
+        .iter()
+        .filter(|name| !later.contains(name))
+        .cloned()
+        .collect();
     if !now.is_empty() {
-        cx.print(&format!("{}: told {now}\n", snapshot.id))?;
+        cx.print(&format!("{}: told {}\n", snapshot.id, listed(&now)))?;
     }
     if !later.is_empty() {
-        let later = list(later.iter().collect());
+        let later = listed(later);
         cx.print(&format!(
             "{}: {later} will be told when it runs\n",
             snapshot.id

@@ -20,6 +20,7 @@ pub mod exit;
 pub mod failure;
 pub mod follow;
 pub mod init;
+pub mod keep;
 pub mod list;
 pub mod logs;
 pub mod merge;
@@ -124,6 +125,8 @@ pub enum Command {
     Analyze(analyze::Args),
     #[command(hide = true)]
     Conduct(conduct::Args),
+    #[command(hide = true)]
+    Keep(keep::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
     #[command(hide = true)]
@@ -242,6 +245,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Completions(args)) => completions::run(&args, cx),
         Some(Command::Analyze(args)) => analyze::run(&args, cx),
         Some(Command::Conduct(args)) => conduct::run(&args, cx),
+        Some(Command::Keep(args)) => keep::run(&args, cx),
         Some(Command::Supervise(args)) => supervise::run(&args, cx),
         Some(Command::Play(_)) => Err(Failure::internal("a player needs a process of its own")),
     }

@@ -97,7 +97,7 @@ pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartEr
     if let Some(over) = over(run, task, order.attempt)? {
         return Ok(Launch::Over(over));
     }
-    if lock::is_held(&run.lock(task)) {
+    if lock::is_held(&run.lock(task))? {
         let known: Option<LaunchFile> = atomic::peek_json(&run.launch(task));
         if known.is_some_and(|known| known.attempt == order.attempt) {
             return Ok(Launch::Running);
@@ -186,7 +186,7 @@ fn start_supervisor(
         said => said,
     };
     started.reap_in_background();
-    let held = lock::is_held(&run.lock(task));
+    let held = lock::may_be_held(&run.lock(task));
     what_was_said(readiness, held).map_err(|why| {
         StartError::Other(match why {
             Some(why) => format!("the supervisor of {task} refused: {why}"),
@@ -375,7 +375,7 @@ fn launch_file(
         ("ORCHESTRA_ORCHESTRATION", context.run.id().to_string()),
         ("ORCHESTRA_TASK", task.name.to_string()),
         (
-            "ORCHESTRA_MAIN_CHECKOUT",
+            crate::agent::tree::MAIN_CHECKOUT_VARIABLE,
             settings.main_checkout.display().to_string(),
         ),
     ]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::core::id::{BranchName, TaskName};
+use crate::core::id::{BranchName, TaskName, listed};
 use crate::core::plan::{Task, TaskKind};
 
 /// What a task is told of a finished dependency.
@@ -145,11 +145,10 @@ pub(super) fn first_message(briefing: &Briefing<'_>) -> String {
         }
     }
     if !briefing.others.is_empty() {
-        let others: Vec<&str> = briefing.others.iter().map(TaskName::as_str).collect();
         let _ = write!(
             text,
             "\nOthers work at the same time on: {}.\n",
-            others.join(", ")
+            listed(briefing.others)
         );
     }
     if let Some(request) = briefing.request {

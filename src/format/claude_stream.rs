@@ -63,6 +63,8 @@ pub enum Event {
         /// The id of the request.
         request_id: String,
     },
+    /// `stream_event`: a piece of a message that is under way. The whole comes as well.
+    Partial,
     /// Anything else, by its `type` or `type/subtype`.
     Other(String),
 }
@@ -209,6 +211,7 @@ fn event(value: &Value) -> Event {
             tool: text(value, "tool_name"),
             reason: text(value, "message"),
         },
+        ("stream_event", _) => Event::Partial,
         ("assistant", _) => Event::Assistant(assistant(value)),
         ("user", _) => Event::User(user(value)),
         ("result", _) => Event::Result(Box::new(result(value, subtype))),

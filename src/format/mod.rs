@@ -3,6 +3,7 @@
 
 pub mod claude_stream;
 pub mod config;
+pub mod environment_file;
 pub mod hook_json;
 pub mod instance_limits;
 pub mod instance_request;

@@ -85,8 +85,29 @@ pub struct StatusReport {
     /// What its instances learnt, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<NoteLine>,
+    /// What the run may cost; null when nothing is limited.
+    #[serde(default)]
+    pub budget: Option<BudgetReport>,
     /// What could not be read.
     pub problems: Vec<String>,
+}
+
+/// What a run may cost, and what of that is gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetReport {
+    /// US dollars; null when they are not limited.
+    pub limit_usd: Option<f64>,
+    /// US dollars of ended attempts; of those that could not tell, what they were granted.
+    pub spent_usd: f64,
+    /// US dollars that attempts in work may spend.
+    pub granted_usd: f64,
+    /// Tokens; null when they are not limited.
+    pub limit_tokens: Option<u64>,
+    /// Tokens of ended attempts, as with money.
+    pub spent_tokens: u64,
+    /// Tokens that attempts in work may use.
+    pub granted_tokens: u64,
 }
 
 /// What is being done with the results.

@@ -135,6 +135,12 @@ impl RunDir {
         conductor_lock => "conductor.lock";
         /// What the conductor printed, if it ever had to.
         conductor_stderr => "conductor.stderr";
+        /// Held by the keeper, which starts a conductor when there is none.
+        keeper_lock => "keeper.lock";
+        /// What the keeper printed, if it ever had to.
+        keeper_stderr => "keeper.stderr";
+        /// The environment that the run's processes are started with. Its owner's alone.
+        environment => "environment.json";
         /// The conflicts that were predicted.
         radar => "radar.json";
         /// What the radar works with: pictures of the worktrees.

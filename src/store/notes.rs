@@ -81,7 +81,8 @@ pub fn running(run: &RunDir) -> Vec<crate::core::id::TaskName> {
                 .strip_suffix(".launch.json")?;
             crate::core::id::TaskName::parse(task).ok()
         })
-        .filter(|task| lock::is_held(&run.lock(task)))
+        // One that cannot be asked about finds the note all the same when it begins anew.
+        .filter(|task| lock::is_held(&run.lock(task)).unwrap_or(false))
         .collect();
     tasks.sort();
     tasks

@@ -150,6 +150,7 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
                 remedies: i.remedies,
             })
             .collect(),
+        budget: snapshot.budget.map(|budget| budget.report()),
         predicted_conflicts: snapshot
             .conflicts
             .iter()

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::core::attempt::{AttemptEnd, SessionId};
 use crate::core::budget::Limit;
-use crate::core::id::{OrchestrationId, TaskName};
+use crate::core::id::{OrchestrationId, TaskName, listed};
 use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
@@ -22,6 +22,7 @@ use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
 use crate::store::{atomic, lock, notes};
 
+use super::budget::BudgetView;
 use super::clock;
 use super::merging::Merging;
 
@@ -201,10 +202,9 @@ impl TaskView {
 
     /// An instance that resolves a conflict.
     fn resolver(resolution: &Resolution) -> Self {
-        let with: Vec<&str> = resolution.with.iter().map(TaskName::as_str).collect();
         let mut what = format!("Resolving the conflict of {}", resolution.task);
-        if !with.is_empty() {
-            what.push_str(&format!(" with {}", with.join(", ")));
+        if !resolution.with.is_empty() {
+            what.push_str(&format!(" with {}", listed(&resolution.with)));
         }
         Self {
             description: Some(what),
@@ -365,6 +365,8 @@ pub struct Snapshot {
     pub conflicts: Vec<PredictedConflict>,
     /// What its instances learnt, oldest first.
     pub notes: Vec<NoteLine>,
+    /// What the run may cost; none when nothing is limited.
+    pub budget: Option<BudgetView>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -416,12 +418,13 @@ impl Snapshot {
             integration: None,
             taken_back: false,
             merging: Merging::default(),
-            conductor_alive: lock::is_held(&run.conductor_lock()),
+            conductor_alive: lock::may_be_held(&run.conductor_lock()),
             begun_at: None,
             ended_at: None,
             records: 0,
             conflicts: Vec::new(),
             notes: notes::read(&run.notes()),
+            budget: None,
             problems,
         };
         if let Some(plan) = &plan {
@@ -429,7 +432,7 @@ impl Snapshot {
             snapshot.take_journal(&lines, plan);
             for task in snapshot.tasks.iter_mut().chain(&mut snapshot.resolvers) {
                 task.status = atomic::peek_json(&run.status(&task.name));
-                task.supervisor_alive = lock::is_held(&run.lock(&task.name));
+                task.supervisor_alive = lock::may_be_held(&run.lock(&task.name));
                 task.worktree_exists = task.place.as_ref().is_some_and(|p| p.worktree.is_dir());
             }
         } else if lines.is_empty() && snapshot.settings.is_none() {
@@ -520,6 +523,7 @@ impl Snapshot {
 
     /// Fills in a state; times come from [`Snapshot::take_times`].
     pub(crate) fn take_state(&mut self, state: &State) {
+        self.budget = BudgetView::of(state);
         let resolvers = self.resolvers.iter_mut().zip(state.resolvers().keys());
         for (task, ix) in resolvers {
             task.max_attempts = state.facts(*ix).max_attempts;

@@ -105,8 +105,8 @@ fn lines(event: &Event, page: &Page) -> Vec<String> {
             "  ?",
             &format!("asks for {}", request.call.text()),
         )],
-        Event::ControlRequest { .. } | Event::ControlCancel { .. } => vec![],
-        Event::ControlResponse { .. } | Event::Other(_) => Vec::new(),
+        Event::ControlRequest { .. } | Event::ControlCancel { .. } => Vec::new(),
+        Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => Vec::new(),
     }
 }
 

@@ -171,6 +171,9 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
     if snapshot.is_live() {
         row("time left", &time_left(snapshot));
     }
+    if let Some(budget) = &snapshot.budget {
+        row("budget", &budget.line());
+    }
     if let Some((at, of)) = figures::phase(snapshot) {
         row("phase", &format!("{at} of {of}"));
     }

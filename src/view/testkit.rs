@@ -507,6 +507,7 @@ impl Sample {
             records: 0,
             conflicts: vec![],
             notes: vec![],
+            budget: None,
             problems: vec![],
         };
         snapshot.take_times(&lines);

@@ -11,19 +11,24 @@
 mod architecture;
 mod asking;
 mod chaos;
+mod crash;
 mod delivery;
 mod dependencies;
+mod doctor;
 mod faults;
+mod full_disk;
 mod gate;
 mod harness;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
+mod keeper;
 mod leftovers;
 mod liveness;
 mod merging;
 mod money;
+mod ownership;
 mod queue;
 mod queue_base;
 mod queue_faults;

@@ -17,6 +17,7 @@ mod support;
 mod flagship;
 #[path = "../support/instance.rs"]
 mod instance;
+mod killed;
 mod model_server_itself;
 mod plugin;
 mod resolving;

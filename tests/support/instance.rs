@@ -204,7 +204,7 @@ impl Room {
 
     pub(crate) fn assert_nothing_left(&self) {
         assert_eq!(self.tree().find(), [], "processes are left");
-        assert!(!lock::is_held(&self.run.lock(&self.task)));
+        assert!(!lock::is_held(&self.run.lock(&self.task)).unwrap());
     }
 
     pub(crate) fn git(&self, args: &[&str]) -> String {

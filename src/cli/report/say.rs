@@ -176,7 +176,7 @@ fn instance(cx: &Context<'_>) -> Result<Instance, Failure> {
             main.display()
         )));
     };
-    if !lock::is_held(&run.lock(&task)) {
+    if !lock::is_held(&run.lock(&task))? {
         return Err(Failure::environment(format!(
             "nobody watches over {task} of {id} any more, so nobody would hear this"
         )));

@@ -227,7 +227,7 @@ impl Life<'_> {
             StopHow::Yield if self.yielding.is_some() => {}
             StopHow::Yield if matches!(self.phase, Phase::Working | Phase::Gating) => {
                 self.yielding = Some(Instant::now());
-                self.note("asked to make room: it stops after the present tool call");
+                self.announce("asked to make room; it stops after the present tool call");
             }
             StopHow::Pause | StopHow::Yield => {
                 self.ending = Some(AttemptEnd::Paused);

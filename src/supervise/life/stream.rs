@@ -81,6 +81,9 @@ impl Life<'_> {
         if !is_noise && (self.phase != Phase::Closing || self.candidate.is_some()) {
             self.signs.heard(self.clock.now());
         }
+        if event == Event::Partial {
+            return;
+        }
         self.times.something_happened();
         match event {
             Event::Init { session, .. } => {
@@ -106,7 +109,7 @@ impl Life<'_> {
                 subtype,
             } => self.on_other_request(&request_id, &subtype),
             Event::ControlCancel { request_id } => self.on_request_withdrawn(&request_id),
-            Event::ControlResponse { .. } | Event::Other(_) => {}
+            Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => {}
         }
     }
 
