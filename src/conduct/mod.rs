@@ -17,6 +17,7 @@ pub mod ensure;
 pub mod expire;
 pub mod keep;
 mod launch;
+mod notes;
 pub mod planning;
 mod prepare;
 mod prompt;

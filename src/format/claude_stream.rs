@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::permission_request::PermissionRequest;
 use super::status_file::Tokens;
 
 /// A line longer than this is passed over: bytes. Nothing that matters is that long; large
@@ -52,6 +53,20 @@ pub enum Event {
     },
     /// `stream_event`: a piece of a message that is under way. The whole comes as well.
     Partial,
+    /// The client asks whether a tool may be used, and waits for the answer.
+    PermissionRequest(Box<PermissionRequest>),
+    /// The client asks for something else, and waits for the answer.
+    ControlRequest {
+        /// The id of the request.
+        request_id: String,
+        /// What it asks for.
+        subtype: String,
+    },
+    /// The client no longer wants the answer to a request of its own.
+    ControlCancel {
+        /// The id of the request.
+        request_id: String,
+    },
     /// Anything else, by its `type` or `type/subtype`.
     Other(String),
 }
@@ -137,6 +152,9 @@ pub struct User {
     pub to_subagent: bool,
     /// Results of tool calls.
     pub results: Vec<ToolResult>,
+    /// The id of a message of ours that was now taken into a turn. It is not yet in the
+    /// session's file: that is sure with the next thing that the model says.
+    pub replays: Option<String>,
 }
 
 /// The result of a tool call, as far as it is needed here.
@@ -258,6 +276,16 @@ fn event(value: &Value) -> Event {
                 success: text(response, "subtype") == "success",
             }
         }
+        ("control_request", _) => match PermissionRequest::read(value) {
+            Some(request) => Event::PermissionRequest(Box::new(request)),
+            None => Event::ControlRequest {
+                request_id: text(value, "request_id"),
+                subtype: text(value.get("request").unwrap_or(&Value::Null), "subtype"),
+            },
+        },
+        ("control_cancel_request", _) => Event::ControlCancel {
+            request_id: text(value, "request_id"),
+        },
         (kind, "") => Event::Other(kind.to_owned()),
         (kind, subtype) => Event::Other(format!("{kind}/{subtype}")),
     }
@@ -334,6 +362,7 @@ fn user(value: &Value) -> User {
     User {
         to_subagent: is_of_subagent(value),
         results,
+        replays: flag(value, "isReplay").then(|| text(value, "uuid")),
     }
 }
 
@@ -495,6 +524,21 @@ fn words(value: Option<&Value>) -> String {
 pub fn user_message(text: &str) -> String {
     let mut line =
         json!({"type": "user", "message": {"role": "user", "content": text}}).to_string();
+    line.push('\n');
+    line
+}
+
+/// The same with an id, which the client repeats when it takes the message into a turn
+/// ([`User::replays`]).
+#[must_use]
+pub fn user_message_with_id(text: &str, id: uuid::Uuid) -> String {
+    let message = json!({"role": "user", "content": text});
+    line(&json!({"type": "user", "message": message, "uuid": id.to_string()}))
+}
+
+/// One line of the protocol.
+pub(super) fn line(value: &Value) -> String {
+    let mut line = value.to_string();
     line.push('\n');
     line
 }

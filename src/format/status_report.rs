@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::note_file::NoteLine;
 use super::results::{FlakyCheck, IntegrationResult, TaskIntegration};
 use super::status_file::StatusFile;
 
@@ -100,6 +101,9 @@ pub struct StatusReport {
     /// What the run may cost; null when nothing is limited.
     #[serde(default)]
     pub budget: Option<BudgetReport>,
+    /// What its instances learnt, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<NoteLine>,
     /// What could not be read.
     pub problems: Vec<String>,
 }

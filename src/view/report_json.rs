@@ -166,6 +166,7 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
                 since: rfc3339(conflict.since),
             })
             .collect(),
+        notes: snapshot.notes.clone(),
         problems: snapshot.problems.clone(),
     }
 }

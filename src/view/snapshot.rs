@@ -14,13 +14,14 @@ use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, 
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
 use crate::core::time::{Millis, Timestamp};
 use crate::format::conditions_file::{ConditionsFile, HoldEntry};
+use crate::format::note_file::NoteLine;
 use crate::format::plan_file;
 use crate::format::radar_file::{PredictedConflict, RadarFile};
 use crate::format::settings_file::SettingsFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
-use crate::store::{atomic, lock};
+use crate::store::{atomic, lock, notes};
 
 use super::budget::BudgetView;
 use super::merging::Merging;
@@ -290,8 +291,8 @@ impl TaskView {
         match self.word() {
             Word::Stuck => {
                 let status = self.instance()?;
-                // A newer writer may say it; otherwise nothing was seen of it since then.
-                let told = status.rest.get("stuckSince").and_then(|v| v.as_str());
+                // An older writer does not say it; nothing was seen of it since then.
+                let told = status.stuck_since.as_deref();
                 told.or(status.last_heartbeat.as_deref())
                     .and_then(clock::parse)
             }
@@ -367,6 +368,8 @@ pub struct Snapshot {
     pub conditions: ConditionsFile,
     /// What the run may cost; none when nothing is limited.
     pub budget: Option<BudgetView>,
+    /// What its instances learnt, oldest first.
+    pub notes: Vec<NoteLine>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -425,6 +428,7 @@ impl Snapshot {
             conflicts: Vec::new(),
             conditions: ConditionsFile::default(),
             budget: None,
+            notes: notes::read(&run.notes()),
             problems,
         };
         if let Some(plan) = &plan {

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod asking;
 mod chaos;
 mod crash;
 mod delivery;
@@ -38,6 +39,7 @@ mod refusals;
 mod resolving;
 mod restore;
 mod set_aside;
+mod speaking;
 mod steering;
 mod supervise;
 mod surroundings;

@@ -106,6 +106,8 @@ impl Room {
             breaker: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            permission_requests: orchestra::core::permission::PermissionRequests::Ask,
+            permission_timeout_seconds: 60,
             limits: InstanceLimits::default(),
             may_end_without_commits: false,
             merging: None,

@@ -9,6 +9,8 @@
 //! | `budget` | the attempt's grant of money and tokens |
 //! | `rounds` | the gate: looking, sending back, confirming |
 //! | `requests` | what others want of the instance; stuck, and the answer |
+//! | `asking` | permissions and questions in the middle of a turn |
+//! | `mail` | messages that stay in the inbox until they have arrived |
 //! | `silence` | what is done about an instance that gives no sign of life |
 //! | `memory` | what is done about one that uses too much memory |
 //! | `time` | what happens because time goes by: deadlines, measuring |
@@ -20,9 +22,11 @@
 //! `Working` or on to `Closing`; `Stopping` is an interrupted turn on its way to `Closing`.
 //! Everything ends in `Closing`, and nothing leads back from there.
 
+mod asking;
 mod budget;
 mod client;
 mod ending;
+mod mail;
 mod memory;
 mod provider;
 mod requests;
@@ -32,7 +36,8 @@ mod start;
 mod stream;
 mod time;
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -50,12 +55,15 @@ use crate::agent::environment::Environment;
 use crate::agent::tree::{MARK_VARIABLE, Marker};
 use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
 use crate::core::event::StopHow;
+use crate::core::permission::Permissions;
 use crate::format::claude_stream::one_line;
 use crate::format::launch_file::LaunchFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::run_log;
 
+use asking::{Desk, Shown};
 use client::Client;
+use mail::Mail;
 use rounds::Candidate;
 use stream::Heard;
 use time::Timetable;
@@ -106,6 +114,13 @@ pub(super) struct Life<'a> {
     /// Since when it is to stop at the next boundary between two tool calls.
     yielding: Option<Instant>,
     times: Timetable,
+    /// What it asks in the middle of a turn.
+    desk: Desk,
+    /// Why it said that it cannot go on.
+    stuck: Option<Shown>,
+    /// How often it said so.
+    stuck_count: u32,
+    mail: Mail,
     /// How it ends, once that is decided.
     ending: Option<AttemptEnd>,
     /// What is to be confirmed as the result, once the gate is passed.
@@ -156,6 +171,8 @@ impl<'a> Life<'a> {
             helpers: Helpers::default(),
             repo: Arc::default(),
         };
+        let allowed = asking::allowed_before(run, task).allowed;
+        let permissions = Permissions::new(launch.permission_requests, allowed);
         let (tell, told) = mpsc::sync_channel(WAITING_MESSAGES);
         Self {
             supervision,
@@ -174,6 +191,10 @@ impl<'a> Life<'a> {
             known: Known::new(run.processes(task)),
             yielding: None,
             times: Timetable::begin(Duration::from_secs(launch.timeout_seconds)),
+            desk: Desk::begin(permissions),
+            stuck: None,
+            stuck_count: 0,
+            mail: Mail::default(),
             ending: None,
             candidate: None,
             rounds: 0,
@@ -203,7 +224,7 @@ impl<'a> Life<'a> {
 
     fn begin(&mut self) {
         self.report.status.status = InstanceStatus::Planning;
-        self.report.status.progress = self.heard.todos.progress();
+        self.show_progress();
         self.report.status.activity = Some("getting ready".into());
         self.beat();
         self.report.flush(true);
@@ -285,6 +306,7 @@ impl<'a> Life<'a> {
 
     /// Closes the agent's input and waits for its end.
     fn close(&mut self) {
+        self.withdraw_all();
         if let Some(agent) = &mut self.agent {
             agent.close();
         }
@@ -332,5 +354,43 @@ fn environment(
         env.set(name, value);
     }
     env.set(MARK_VARIABLE, marker.value());
+    if let Some(path) = path_with_program(env.get("PATH"), supervision.exe) {
+        env.set("PATH", path);
+    }
     env
+}
+
+/// PATH with this program's folder at its end, so that the instance finds it by its name; none
+/// when it is found there anyway, or cannot be.
+fn path_with_program(path: Option<&OsStr>, exe: &Path) -> Option<OsString> {
+    let folder = exe.parent()?;
+    let folders: Vec<PathBuf> = path.map(|p| std::env::split_paths(p).collect())?;
+    let is_found = |folder: &PathBuf| folder.is_absolute() && folder.join("orchestra").is_file();
+    if folders.iter().any(is_found) || exe.file_name()? != "orchestra" {
+        return None;
+    }
+    std::env::join_paths(folders.iter().map(PathBuf::as_path).chain([folder])).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_finds_the_program_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let exe = dir.path().join("bin/orchestra");
+        let path = OsString::from("/usr/bin:/bin");
+        let found = path_with_program(Some(&path), &exe).unwrap();
+        let last = std::env::split_paths(&found).last();
+        assert_eq!(last.as_deref(), exe.parent());
+        // One that is there already is the one that the person uses.
+        let other = dir.path().join("other");
+        std::fs::create_dir_all(&other).unwrap();
+        std::fs::write(other.join("orchestra"), "").unwrap();
+        let path = std::env::join_paths([Path::new("/bin"), &other]).unwrap();
+        assert_eq!(path_with_program(Some(&path), &exe), None);
+        assert_eq!(path_with_program(None, &exe), None);
+        assert_eq!(path_with_program(Some(&path), Path::new("/x/play")), None);
+    }
 }
