@@ -3,6 +3,7 @@
 //! Everything is a plain value; the same input always gives the same output. The
 //! other rooms bring facts in as values and carry decisions out as effects.
 
+pub mod admission;
 pub mod attempt;
 pub mod budget;
 pub mod conditions;
