@@ -8,6 +8,7 @@ mod assignment;
 mod attend;
 pub mod cleanup;
 mod close;
+mod conditions;
 mod context;
 pub mod create;
 mod early;
@@ -35,6 +36,7 @@ pub use early::make_all;
 pub use prepare::StartError;
 
 use crate::agent::environment::Environment;
+use crate::core::conditions::Conditions;
 use crate::core::event::{Effect, Event, Request};
 use crate::core::id::Oid;
 use crate::core::queue::Verdict;
@@ -170,6 +172,7 @@ struct Conductor {
     begun: bool,
     signals: Receiver<Signal>,
     work: work::Workshop,
+    surroundings: conditions::Surroundings,
     radar: Option<radar::Radar>,
     /// When the state machine wants to be woken. Kept by the clock that nobody can set.
     wake: Option<Instant>,
@@ -186,6 +189,7 @@ impl Conductor {
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let watcher = watch(&folder, tell.clone());
         Ok(Self {
+            surroundings: conditions::Surroundings::of(&context),
             radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
@@ -202,6 +206,10 @@ impl Conductor {
         if !self.begun {
             self.commit(&[Record::Begun])?;
             self.work.register_all(&self.state);
+        }
+        // Before anything starts.
+        if let Some(conditions) = self.look_around() {
+            self.state.surround(conditions);
         }
         self.take(&Event::Adopted)?;
         self.read_inbox()?;
@@ -223,9 +231,17 @@ impl Conductor {
                 self.wake = None;
                 self.take(&Event::Tick)?;
             }
+            if let Some(conditions) = self.look_around() {
+                self.take(&Event::Conditions(conditions))?;
+            }
             self.read_inbox()?;
         }
         Ok(())
+    }
+
+    /// What the world outside allows, when that changed.
+    fn look_around(&mut self) -> Option<Conditions> {
+        self.surroundings.look(&self.context, &self.state, now())
     }
 
     /// Nothing is in work and nothing will happen by itself.

@@ -2,6 +2,7 @@
 //! types of `core`, with the conversions beside them.
 
 pub mod claude_stream;
+pub mod conditions_file;
 pub mod config;
 pub mod hook_json;
 pub mod instance_request;

@@ -131,6 +131,8 @@ impl RunDir {
         conductor_stderr => "conductor.stderr";
         /// The conflicts that were predicted.
         radar => "radar.json";
+        /// What machine and provider allow.
+        conditions => "conditions.json";
         /// What the radar works with: pictures of the worktrees.
         radar_folder => "radar";
         /// Requests to the conductor.
