@@ -8,6 +8,7 @@ pub mod analyzer;
 pub mod claude;
 pub mod detach;
 pub mod environment;
+pub mod machine;
 pub mod player;
 pub mod process;
 pub mod roles;

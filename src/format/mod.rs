@@ -7,6 +7,7 @@ pub mod config;
 pub mod hook_json;
 pub mod instance_request;
 pub mod launch_file;
+pub mod machine_file;
 pub mod outcome_file;
 pub mod plan_file;
 pub mod player_script;
