@@ -5,6 +5,7 @@
 //! that a person configured, [`detach`] starts the background processes of this program.
 
 pub mod analyzer;
+pub mod cgroup;
 pub mod claude;
 pub mod detach;
 pub mod environment;

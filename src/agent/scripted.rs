@@ -51,6 +51,7 @@ pub(crate) mod tests {
     use crate::core::attempt::SessionId;
     use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
     use crate::format::SCHEMA_VERSION;
+    use crate::format::instance_limits::InstanceLimits;
     use crate::format::launch_file::AgentChoice;
 
     /// An order to build tests on.
@@ -84,6 +85,7 @@ pub(crate) mod tests {
             grant: crate::core::budget::Grant::default(),
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            limits: InstanceLimits::default(),
             may_end_without_commits: false,
             merging: None,
             issue_number: None,

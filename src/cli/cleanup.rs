@@ -4,7 +4,9 @@ use super::select::{Purpose, RunChoice, choose};
 use super::settings_flags::{SettingsFlags, resolved};
 use super::{Context, Exit, Failure};
 use crate::conduct;
-use crate::conduct::cleanup::{Item, Orphan, Which, cleanup, orphans, release_orphaned_claims};
+use crate::conduct::cleanup::{
+    Item, Manner, Orphan, Which, cleanup, orphans, release_orphaned_claims,
+};
 use crate::conduct::expire::{expire, expired};
 use crate::core::id::OrchestrationId;
 use crate::core::state::State;
@@ -59,6 +61,11 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     };
     let mut tidied = Tidied::default();
     let mut read = Vec::new();
+    let manner = if args.dry_run {
+        Manner::DryRun
+    } else {
+        Manner::Told
+    };
     let runs = match &chosen {
         Some(run) => vec![run.clone()],
         None => layout.runs(),
@@ -66,7 +73,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     for run in runs.iter().filter(|run| run.settings().is_file()) {
         match load(run, cx) {
             Ok((context, state)) => {
-                let items = cleanup(&context, &state, args.which, args.dry_run)?;
+                let items = cleanup(&context, &state, args.which, manner)?;
                 let id = run.id();
                 tidied
                     .rows

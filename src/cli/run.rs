@@ -165,6 +165,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         delivery_style: config.delivery_style,
         commit_hooks: config.commit_hooks,
         answer_timeout_seconds: config.answer_timeout_seconds,
+        limits: config.limits,
         radar_seconds: config.radar_seconds,
         retry_base_ms: config.retry_base_ms,
         success_percent: config.success_percent,

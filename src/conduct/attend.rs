@@ -191,6 +191,7 @@ mod tests {
             outcome: AttemptEnd::Paused,
             cost_usd: None,
             tokens: None,
+            peak_memory_bytes: None,
             duration_ms: None,
             resets_at: None,
             session_seen: true,

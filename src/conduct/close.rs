@@ -9,7 +9,7 @@ use crate::view::page::plural;
 use crate::view::snapshot::Snapshot;
 use crate::view::{report, report_json};
 
-use super::cleanup::{Which, cleanup};
+use super::cleanup::{Manner, Which, cleanup};
 use super::context::Context;
 use super::expire::expire;
 
@@ -26,7 +26,7 @@ pub(super) fn close(context: &Context, state: &State, verdict: Verdict) -> Vec<S
         _ => None,
     };
     if let Some(which) = which {
-        match cleanup(context, state, which, false) {
+        match cleanup(context, state, which, Manner::Quiet) {
             Ok(items) => lines.extend(items.iter().filter_map(|item| {
                 let what = item.task.as_ref().map_or("the run", |task| task.as_str());
                 item.kept

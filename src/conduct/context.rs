@@ -1,6 +1,7 @@
 //! Everything that the parts of a conductor share.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::core::plan::ValidPlan;
 use crate::core::record::{Place, QueueItem};
 use crate::core::state::{State, TaskState};
 use crate::format::settings_file::SettingsFile;
-use crate::git::Repo;
+use crate::git::{KeptAuthor, Repo};
 use crate::integrate::{self, Bench, MergeTask};
 use crate::store::layout::{Layout, RunDir};
 
@@ -32,6 +33,8 @@ pub struct Context {
     pub exe: PathBuf,
     /// The environment that instances inherit.
     pub env: Environment,
+    /// Who merges results.
+    pub author: Arc<KeptAuthor>,
 }
 
 impl Context {
@@ -78,7 +81,7 @@ impl Context {
 
     /// The workbench of the run's merge queue.
     #[must_use]
-    pub fn bench<'a>(&self, stop: &'a AtomicBool, tell: &'a dyn Fn(&str)) -> Bench<'a> {
+    pub fn bench<'a>(&'a self, stop: &'a AtomicBool, tell: &'a dyn Fn(&str)) -> Bench<'a> {
         let settings = &self.settings;
         Bench {
             repo: self.repo.clone(),
@@ -95,6 +98,7 @@ impl Context {
             lockfiles: settings.lockfiles.clone(),
             scratch: integrate::scratch_worktree(&settings.worktree_dir, self.run.id()),
             log: self.run.verify_log(),
+            author: &self.author,
             stop,
             tell,
         }

@@ -6,7 +6,7 @@ use crate::store::claims;
 use crate::store::journal::Journal;
 use crate::store::lock::Lock;
 
-use super::cleanup::{Item, Which, cleanup};
+use super::cleanup::{Item, Manner, Which, cleanup};
 use super::context::Context;
 use super::prepare::{StartError, prepare};
 use super::{LOCK_PATIENCE, launch, now, read_state};
@@ -54,7 +54,7 @@ fn make(context: &Context) -> Result<Vec<(TaskIx, Place)>, StartError> {
 fn roll_back(context: &Context) {
     let removed = read_state(context)
         .ok()
-        .and_then(|state| cleanup(context, &state, Which::All, false).ok());
+        .and_then(|state| cleanup(context, &state, Which::All, Manner::Quiet).ok());
     for claim in claims::of_run(&context.layout, context.run.id()) {
         let _ = claims::release(&context.layout, context.run.id(), &claim.name);
     }

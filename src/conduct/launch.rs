@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::agent::detach::{Readiness, spawn_detached};
-use crate::agent::tree;
 use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use crate::core::budget::Grant;
 use crate::core::event::Left;
@@ -20,6 +19,7 @@ use crate::format::status_file::StatusFile;
 use crate::store::atomic::{self, Durability};
 use crate::store::layout::RunDir;
 use crate::store::{claims, lock};
+use crate::supervise::end_leftovers;
 
 use super::assignment::{self, Assignment, Conflict, Ready};
 use super::attend;
@@ -226,7 +226,7 @@ pub(super) fn over(
 
 /// A supervisor was killed: what is left of its instance ends, and the attempt counts as lost.
 pub(super) fn lost(context: &Context, task: &TaskName) -> Over {
-    let report = tree::end_marked(&context.token(), context.run.id(), Some(task));
+    let report = end_leftovers(&context.run, &context.token(), task);
     let mut detail = "its supervisor was killed".to_owned();
     if report.signalled > 0 {
         detail.push_str("; the processes that it left were ended");
@@ -401,6 +401,7 @@ fn launch_file(
         grant: order.grant,
         gate_rounds: settings.gate_rounds,
         answer_timeout_seconds: settings.answer_timeout_seconds,
+        limits: settings.limits,
         may_end_without_commits: prompt::may_end_without_commits(&task.kind),
         merging: ready.merge.map(|begun| begun.merging),
         issue_number: task.issue_number,

@@ -26,6 +26,7 @@ mod work;
 pub mod worktree;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -106,6 +107,7 @@ pub fn load(run: &RunDir, exe: &Path, env: Environment) -> Result<Context, Condu
         repo,
         exe: exe.to_owned(),
         env,
+        author: Arc::default(),
     })
 }
 

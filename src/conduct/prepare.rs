@@ -75,6 +75,7 @@ pub(super) fn prepare(
     bench.scratch.as_mut_os_string().push(format!("-{task}"));
     let joined = base_for(
         &context.repo,
+        &context.author,
         base,
         dependencies,
         task,

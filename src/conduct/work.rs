@@ -327,16 +327,21 @@ impl Workshop {
         let failed = Signal::Event(Event::Queue(QueueResult::Failed {
             detail: "integration broke off; the conductor's standard error says more".into(),
         }));
-        let proven = state.queue().proven().iter();
-        let before: Vec<MergeTask> = proven
-            .filter_map(|link| self.context.merge_task(state, state.find(&link.task)?))
-            .collect();
-        let tasks: Vec<MergeTask> = match &work {
-            QueueWork::Merge { items, .. } => items
-                .iter()
-                .filter_map(|item| self.context.queued(state, item))
-                .collect(),
-            _ => Vec::new(),
+        let (before, tasks): (Vec<MergeTask>, Vec<MergeTask>) = match &work {
+            QueueWork::Merge { items, trial, .. } => {
+                let under = state.queue().under(*trial).iter();
+                let before = under.filter_map(|link| state.find(&link.task));
+                let tasks = items.iter();
+                (
+                    before
+                        .filter_map(|ix| self.context.merge_task(state, ix))
+                        .collect(),
+                    tasks
+                        .filter_map(|item| self.context.queued(state, item))
+                        .collect(),
+                )
+            }
+            _ => (Vec::new(), Vec::new()),
         };
         self.spawn("merge queue", failed, move |context| {
             let tell = |line: &str| run_log::append(&context.run, super::now(), &[line]);

@@ -12,6 +12,8 @@ pub mod estimate;
 pub mod event;
 pub mod graph;
 pub mod id;
+pub mod liveness;
+pub mod memory;
 pub mod overlap;
 pub mod plan;
 pub mod queue;

@@ -148,6 +148,13 @@ impl Queue {
         &self.proven
     }
 
+    /// The links that a merge of results has under it: a trial stands on the base branch and
+    /// has none.
+    #[must_use]
+    pub fn under(&self, trial: bool) -> &[QueueLink] {
+        if trial { &[] } else { &self.proven }
+    }
+
     /// The links that are merged behind the proven ones and not proved yet.
     #[must_use]
     pub fn batch(&self) -> Option<&Batch> {

@@ -193,10 +193,11 @@ impl Stepper<'_> {
     }
 
     /// What machine and provider allow changed. What runs goes on with it, but for want of
-    /// memory.
+    /// memory: then one after the other goes, and the last one stays.
     fn conditions_changed(&mut self, conditions: &Conditions) {
         self.state.conditions = conditions.clone();
-        if conditions.pressed && self.state.active().len() > self.state.yielding.len() + 1 {
+        let goes_already = !self.state.yielding.is_empty();
+        if conditions.pressed && !goes_already && self.state.active().len() > 1 {
             self.make_room();
         }
     }

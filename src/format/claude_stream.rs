@@ -11,6 +11,9 @@ use super::status_file::Tokens;
 /// lines are results of tools, such as pictures.
 pub const MAX_LINE: usize = 16 * 1024 * 1024;
 
+/// What an [`Event::Other`] calls a line that is not JSON, or not an object.
+pub const NOT_JSON: &str = "not json";
+
 /// What one line says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -127,8 +130,9 @@ pub struct TurnResult {
     pub api_error_status: Option<u64>,
     /// What went wrong.
     pub errors: Vec<String>,
-    /// Turns within this one.
-    pub num_turns: u64,
+    /// Turns within this one, when the client says so; none of them when it did not take the
+    /// prompt.
+    pub num_turns: Option<u64>,
     /// Money in all, US dollars: since the start of the process, and when it resumed a
     /// session whose last process ended cleanly, that one's money as well.
     pub total_cost_usd: Option<f64>,
@@ -145,7 +149,7 @@ pub struct TurnResult {
 }
 
 /// Reads one line, without its line break. None for a blank line; a line that is not JSON or
-/// not an object is [`Event::Other`] of `"not json"`.
+/// not an object is [`Event::Other`] of [`NOT_JSON`].
 #[must_use]
 pub fn parse_line(line: &[u8]) -> Option<Event> {
     if line.iter().all(u8::is_ascii_whitespace) {
@@ -156,11 +160,11 @@ pub fn parse_line(line: &[u8]) -> Option<Event> {
         // Half a character in one text must not lose the event that carries it.
         Err(_) => match serde_json::from_str(&String::from_utf8_lossy(line)) {
             Ok(value) => value,
-            Err(_) => return Some(Event::Other("not json".into())),
+            Err(_) => return Some(Event::Other(NOT_JSON.into())),
         },
     };
     if !value.is_object() {
-        return Some(Event::Other("not json".into()));
+        return Some(Event::Other(NOT_JSON.into()));
     }
     Some(event(&value))
 }
@@ -274,7 +278,7 @@ fn result(value: &Value, subtype: String) -> TurnResult {
             .map(str::to_owned),
         api_error_status: number(value, "api_error_status"),
         errors: list(value, "errors").map(|e| words(Some(e))).collect(),
-        num_turns: number(value, "num_turns").unwrap_or(0),
+        num_turns: number(value, "num_turns"),
         total_cost_usd: value
             .get("total_cost_usd")
             .and_then(Value::as_f64)

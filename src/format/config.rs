@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::instance_limits::InstanceLimits;
 use super::settings_file::{Budgets, CleanupWhen, Retries};
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
@@ -204,6 +205,19 @@ layer! {
     gate_rounds: u32,
     /// How long a stuck instance waits for an answer before its task fails, in seconds.
     answer_timeout_seconds: u64,
+    /// How long an instance may take from its start to its first word, in seconds. 0: for ever.
+    startup_silence_seconds: u64,
+    /// How long an instance may wait for the provider without a sign, in seconds. 0: for ever.
+    provider_silence_seconds: u64,
+    /// How long a tool of an instance may do nothing at all (no output, no CPU time, no input
+    /// or output, no changed file), in seconds. 0: for ever.
+    tool_silence_seconds: u64,
+    /// How long an instance may take to end after its result, in seconds.
+    closing_silence_seconds: u64,
+    /// Most memory of an instance with all of its processes, in MiB. 0: no limit.
+    max_memory_mb: u64,
+    /// Most of an instance's stream that is kept in its log, in MiB. 0: all of it.
+    max_log_mb: u64,
     /// Seconds between two looks for conflicts among the tasks in work. 0: none.
     radar_seconds: u64,
     /// From how many percent of tasks done a run counts as a success.
@@ -394,6 +408,16 @@ impl Layer {
                 "at least 1",
             ),
             (
+                "closing_silence_seconds",
+                self.closing_silence_seconds.is_none_or(|n| n >= 1),
+                "at least 1",
+            ),
+            (
+                "max_memory_mb",
+                self.max_memory_mb.is_none_or(|n| n == 0 || n >= 64),
+                "0, or at least 64",
+            ),
+            (
                 "radar_seconds",
                 self.radar_seconds.is_none_or(|n| n <= 86_400),
                 "at most 86400",
@@ -446,6 +470,7 @@ impl Layer {
     #[must_use]
     pub fn defaults() -> Self {
         let texts = |list: &[&str]| Some(list.iter().map(|t| (*t).to_owned()).collect());
+        let limits = InstanceLimits::default();
         Self {
             max_workers: Some(5),
             timeout_seconds: Some(3600),
@@ -463,6 +488,12 @@ impl Layer {
             delivery_style: Some(DeliveryStyle::Merge),
             commit_hooks: Some(false),
             answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+            startup_silence_seconds: Some(limits.startup_silence_seconds),
+            provider_silence_seconds: Some(limits.provider_silence_seconds),
+            tool_silence_seconds: Some(limits.tool_silence_seconds),
+            closing_silence_seconds: Some(limits.closing_silence_seconds),
+            max_memory_mb: Some(limits.max_memory_mb),
+            max_log_mb: Some(limits.max_log_mb),
             radar_seconds: Some(DEFAULT_RADAR_SECONDS),
             success_percent: Some(80),
             merge: Some(MergeChoice::Automatic),
@@ -573,6 +604,8 @@ pub struct Resolved {
     pub commit_hooks: bool,
     /// How long a stuck instance waits for an answer, seconds.
     pub answer_timeout_seconds: u64,
+    /// How long an instance may be silent, and what it may use.
+    pub limits: InstanceLimits,
     /// Seconds between two looks of the conflict radar; 0: it is off.
     pub radar_seconds: u64,
     /// From how many percent on a run is a success.
@@ -641,6 +674,23 @@ pub fn resolve(layers: &Layers) -> Resolved {
             purpose: Layer::purpose(key),
         })
         .collect();
+    let built_in = InstanceLimits::default();
+    let limits = InstanceLimits {
+        startup_silence_seconds: all
+            .startup_silence_seconds
+            .unwrap_or(built_in.startup_silence_seconds),
+        provider_silence_seconds: all
+            .provider_silence_seconds
+            .unwrap_or(built_in.provider_silence_seconds),
+        tool_silence_seconds: all
+            .tool_silence_seconds
+            .unwrap_or(built_in.tool_silence_seconds),
+        closing_silence_seconds: all
+            .closing_silence_seconds
+            .unwrap_or(built_in.closing_silence_seconds),
+        max_memory_mb: all.max_memory_mb.unwrap_or(built_in.max_memory_mb),
+        max_log_mb: all.max_log_mb.unwrap_or(built_in.max_log_mb),
+    };
     let filled = |text: Option<String>| text.filter(|t| !t.trim().is_empty());
     Resolved {
         max_workers: all.max_workers.unwrap_or(1),
@@ -677,6 +727,7 @@ pub fn resolve(layers: &Layers) -> Resolved {
         answer_timeout_seconds: all
             .answer_timeout_seconds
             .unwrap_or(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+        limits,
         radar_seconds: all.radar_seconds.unwrap_or(DEFAULT_RADAR_SECONDS),
         success_percent: all.success_percent.unwrap_or(100),
         merge: all.merge.unwrap_or(MergeChoice::Automatic),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::instance_limits::InstanceLimits;
 use crate::core::attempt::{SessionId, StartMode};
 use crate::core::budget::Grant;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
@@ -119,6 +120,9 @@ pub struct LaunchFile {
     /// How long a stuck instance waits for an answer before the attempt fails, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// How long the instance may be silent, and what it may use.
+    #[serde(default)]
+    pub limits: InstanceLimits,
     /// Whether a task may end without commits (an investigation may).
     #[serde(default)]
     pub may_end_without_commits: bool,

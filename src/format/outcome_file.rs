@@ -24,13 +24,17 @@ pub struct OutcomeFile {
     #[serde(default)]
     pub cost_usd: Option<f64>,
     /// Tokens used by this attempt.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
-    /// How long it worked, milliseconds.
-    #[serde(default)]
+    /// Most memory of the process tree that was seen, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// How long the attempt took, milliseconds; the time in which it waited for a person is
+    /// not part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     /// When the usage limit that ended it is reset, milliseconds since 1970.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<Timestamp>,
     /// Whether the session is known to exist, so that it can be resumed.
     #[serde(default)]

@@ -20,6 +20,28 @@
 //! own, and the last list serves all later attempts; a resumed session starts that list from
 //! its beginning. A task without an entry and without `default` writes `TASK.md` with the
 //! text that it was given, and commits it.
+//!
+//! Steps for faults, and what a supervisor makes of them:
+//!
+//! | step | what it plays |
+//! |---|---|
+//! | `hang_at_start` | a client that never says a word |
+//! | `hang` | a provider that is silent; an interrupt ends the turn |
+//! | `{"hang": {"deaf": true}}` | the same, and neither interrupts nor SIGTERM help |
+//! | `{"run": "tail -f /dev/null"}` | a tool that hangs; an interrupt ends it and the turn |
+//! | `{"run": "…busy…"}` | a tool that works: CPU, input and output, or files |
+//! | `end_turn_and_hang` | a client that hangs after its result |
+//! | `{"api_retry": {"status": 529, "delay_ms": 9000}}` | a provider that is tried again |
+//! | `{"result": {…}}` | any result line: 401, 429, 529, budget, a usage limit, … |
+//! | `{"refuse_prompt": "why"}` | exit 0 with nothing done: a prompt that was blocked |
+//! | `{"exit": 0}`, `{"exit": 1}` | an end without a result |
+//! | `{"signal": 11}`, `{"signal": 9}` | a crash; SIGKILL |
+//! | `{"allocate": {"mb": 500, "ms": 60000}}` | too much memory, in the client itself |
+//! | `{"run": "head -c 500M /dev/zero \| tail -c 1"}` | the same in a process below it |
+//! | `{"detach": {"seconds": 600, "clear_env": true}}` | a daemon that cleaned its environment |
+//! | `{"raw": "…"}`, `invalid_utf8`, `{"huge_line": 100000000}` | rubbish in the stream |
+//! | `{"endless": "noise"}` | output without end |
+//! | `close_output` | a stream that stops while the process lives |
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -106,7 +128,8 @@ pub enum Step {
         #[serde(default)]
         contains: Option<String>,
     },
-    /// Runs a command with `sh -c`; the player goes on whatever its exit code.
+    /// Runs a command with `sh -c`; the player goes on whatever its exit code. The call is
+    /// told before it runs, its result afterwards. An interrupt ends the command and the turn.
     Run(String),
     /// Commits everything; nothing to commit is no error.
     Commit(String),
@@ -153,6 +176,9 @@ pub enum Step {
     ApiRetry {
         /// HTTP status.
         status: u64,
+        /// How long the client says that it waits, milliseconds. It does not wait by itself.
+        #[serde(default = "half_a_second")]
+        delay_ms: u64,
     },
     /// Prints a line as it is.
     Raw(String),
@@ -172,6 +198,8 @@ pub enum Step {
     },
     /// Ends the turn well.
     EndTurn,
+    /// Ends the turn as one whose prompt was not taken (a hook blocked it): nothing was said.
+    RefusePrompt(String),
     /// Ends the turn with this result line.
     Result {
         /// `success`, `error_during_execution`, ….
@@ -191,7 +219,21 @@ pub enum Step {
     },
     /// Ends the turn well, then never ends itself, even when its input is closed.
     EndTurnAndHang,
-    /// Does nothing any more. With `deaf` not even an interrupt helps.
+    /// As the first step of a process: it says nothing, not even that it began, and hears
+    /// nothing but the end of its input.
+    HangAtStart,
+    /// Closes its standard output, and lives on in silence.
+    CloseOutput,
+    /// Prints the same line again and again without end, and hears nothing.
+    Endless(String),
+    /// Uses so much memory itself for a while, MiB.
+    Allocate {
+        /// How much.
+        mb: u64,
+        /// How long, milliseconds; it is given back afterwards.
+        ms: u64,
+    },
+    /// Does nothing any more: no tool is open. With `deaf` not even an interrupt helps.
     Hang {
         /// Whether interrupts and SIGTERM are ignored.
         #[serde(default)]
@@ -201,6 +243,10 @@ pub enum Step {
     Exit(i32),
     /// Ends the process by this signal number.
     Signal(i32),
+}
+
+fn half_a_second() -> u64 {
+    500
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::instance_limits::InstanceLimits;
 use super::launch_file::AgentChoice;
 use crate::core::budget::{BudgetPolicy, Limit, Money};
 use crate::core::id::{BranchName, Oid, OrchestrationId};
@@ -115,6 +116,9 @@ pub struct SettingsFile {
     /// How long a stuck instance waits for an answer, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// How long an instance may be silent, and what it may use.
+    #[serde(default)]
+    pub limits: InstanceLimits,
     /// Seconds between two looks of the conflict radar; 0: it is off.
     #[serde(default = "default_radar")]
     pub radar_seconds: u64,

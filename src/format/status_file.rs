@@ -107,6 +107,8 @@ pub struct Resources {
     pub processes: Option<u32>,
     /// Resident memory of the tree, bytes.
     pub memory_bytes: Option<u64>,
+    /// Most memory of the tree that was seen during the attempt, bytes.
+    pub peak_memory_bytes: Option<u64>,
     /// CPU time used by the tree so far, milliseconds.
     pub cpu_ms: Option<u64>,
 }

@@ -9,7 +9,7 @@ use super::error::GitError;
 use super::objects::{ChangeKind, DiffStat, FileStat, Lines};
 use super::plumbing::{STAT_FORMAT, parse_stat, parts};
 use super::repo::{Backend, Head, Repo, parse_oid, path};
-use super::worktree::{git_dir_of, post_checkout};
+use super::worktree::git_dir_of;
 use crate::core::id::Oid;
 
 /// Untracked files larger than this are listed without a number of lines.
@@ -79,6 +79,16 @@ impl TreeStatus {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.operation.is_none() && self.paths().next().is_none()
+    }
+
+    /// Whether the index is known to hold just what the commit holds.
+    #[must_use]
+    pub fn is_index_as_committed(&self) -> bool {
+        // What is only to be added later (`git add -N`) counts as modified.
+        self.staged.is_empty()
+            && self.modified.is_empty()
+            && self.conflicted.is_empty()
+            && self.submodules.is_empty()
     }
 
     /// Every path that is named, each as often as it is named.
@@ -250,7 +260,21 @@ impl Repo {
     /// # Errors
     /// When a file cannot be read: then there is no snapshot rather than a part of one.
     pub fn snapshot(&self, worktree: &Path, message: &str) -> Result<Option<Oid>, GitError> {
-        if self.status(worktree)?.paths().next().is_none() {
+        let status = self.status(worktree)?;
+        self.snapshot_of(worktree, &status, message)
+    }
+
+    /// As [`Repo::snapshot`], of a worktree whose state was looked at just now.
+    ///
+    /// # Errors
+    /// As [`Repo::snapshot`].
+    pub fn snapshot_of(
+        &self,
+        worktree: &Path,
+        status: &TreeStatus,
+        message: &str,
+    ) -> Result<Option<Oid>, GitError> {
+        if status.paths().next().is_none() {
             return Ok(None);
         }
         let head = match self.head_at(worktree)? {
@@ -379,7 +403,7 @@ impl Repo {
             .run()?;
         let none = "0".repeat(at.as_str().len());
         let old = before.oid().map_or(none.as_str(), Oid::as_str);
-        post_checkout(worktree, old, at)?;
+        self.post_checkout(worktree, old, at)?;
         Ok(())
     }
 

@@ -1,10 +1,62 @@
-//! The person's hooks that have a say in commits which are made without a checkout.
+//! The person's hooks: where they may be, and those that have a say in commits which are made
+//! without a checkout.
+
+use std::path::Path;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::error::GitError;
 use super::repo::Repo;
 use crate::core::id::Oid;
 
+/// How long what git said of the person's configuration is taken for true, unless the
+/// repository's own changes.
+const CONFIGURATION_KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// Whether hooks may be somewhere else than in the repository's folder for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HooksElsewhere {
+    asked: Instant,
+    /// Of the repository's configuration when that was asked.
+    stamps: [Option<(SystemTime, u64)>; 2],
+    elsewhere: bool,
+}
+
 impl Repo {
+    /// Whether git may find a hook of this name. A hook that is certainly not there need not
+    /// be asked for by a process each time.
+    pub(crate) fn may_have_hook(&self, name: &str) -> bool {
+        let own = self.common_dir().join("hooks").join(name);
+        own.symlink_metadata().is_ok() || self.hooks_elsewhere()
+    }
+
+    fn hooks_elsewhere(&self) -> bool {
+        let stamps = ["config", "config.worktree"].map(|name| stamp(&self.common_dir().join(name)));
+        let mut known = self
+            .hooks_known()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known
+            && known.stamps == stamps
+            && known.asked.elapsed() < CONFIGURATION_KEPT
+        {
+            return known.elsewhere;
+        }
+        let asked = Instant::now();
+        let configured = self
+            .git()
+            .args(["config", "--get-regexp", r"^(core\.hookspath|hook\..*)$"])
+            .output();
+        // Exit code 1: there is nothing of the kind.
+        let elsewhere = !configured.is_ok_and(|o| o.code == Some(1) && o.stdout.is_empty());
+        *known = Some(HooksElsewhere {
+            asked,
+            stamps,
+            elsewhere,
+        });
+        elsewhere
+    }
+
     /// Asks the person's `commit-msg` hook about a commit that is to be made, and before it
     /// `pre-merge-commit` when it is a merge. The message as the hook leaves it.
     ///
@@ -64,6 +116,11 @@ impl Repo {
         }
         Ok(left + "\n")
     }
+}
+
+fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+    let about = file.metadata().ok()?;
+    Some((about.modified().ok()?, about.len()))
 }
 
 fn refused(hook: &'static str, message: &str, detail: String) -> GitError {

@@ -154,6 +154,27 @@ pub(crate) fn changed_paths(
     Ok(paths)
 }
 
+pub(crate) fn has_gitlinks(repo: &Repository, commit: &Oid) -> Result<bool, GitError> {
+    let doing = failed("reading a tree");
+    let mut todo = vec![commit_at(repo, commit)?.tree().map_err(&doing)?];
+    while let Some(tree) = todo.pop() {
+        for entry in &tree {
+            match entry.kind() {
+                Some(ObjectType::Commit) => return Ok(true),
+                Some(ObjectType::Tree) => todo.push(repo.find_tree(entry.id()).map_err(&doing)?),
+                _ => {}
+            }
+        }
+    }
+    Ok(false)
+}
+
+pub(crate) fn adds_gitlinks(repo: &Repository, from: &Oid, to: &Oid) -> Result<bool, GitError> {
+    let diff = tree_diff(repo, from, to)?;
+    let mut deltas = diff.deltas();
+    Ok(deltas.any(|delta| delta.new_file().mode() == git2::FileMode::Commit))
+}
+
 pub(crate) fn diff_stat(repo: &Repository, from: &Oid, to: &Oid) -> Result<DiffStat, GitError> {
     let doing = failed("comparing two trees");
     let mut diff = tree_diff(repo, from, to)?;

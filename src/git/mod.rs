@@ -66,7 +66,9 @@ pub use lock::LockFile;
 pub use merge::{ConflictFile, ConflictMessage, ConflictStage, Merge};
 pub use merging::MergeBegun;
 pub use message::{trailer_values, with_trailers};
-pub use objects::{Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, Lines};
+pub use objects::{
+    Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, KeptAuthor, Lines,
+};
 pub use radar::{Look, MergePair, Picture, RadarChange, Scanner};
 pub use refs::{BACKUPS, Backup, BackupKind, Expected, Headline};
 pub use repo::{Backend, Head, Repo};

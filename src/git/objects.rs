@@ -1,7 +1,8 @@
 //! Commits, trees and diffs: what the rest of the program asks, whichever backend
 //! answers.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::GitError;
 use super::repo::{Backend, Repo};
@@ -160,11 +161,51 @@ impl Author {
         }
     }
 
+    /// The same for commits that are made now.
+    fn at_present(mut self) -> Self {
+        let time = seconds_now();
+        self.stamp.written.time = time;
+        self.stamp.committed.time = time;
+        self
+    }
+
     /// Whether its commits are signed, as the person's `commit.gpgSign` asks for.
     #[must_use]
     pub fn signs(&self) -> bool {
         self.sign
     }
+}
+
+/// How long what git said of the person is taken for true.
+const AUTHOR_KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// Who makes commits, kept for a while: for whoever makes some every now and then. A person
+/// who tells git another name is heard soon enough.
+#[derive(Debug, Default)]
+pub struct KeptAuthor(Mutex<Option<(Instant, Author)>>);
+
+impl KeptAuthor {
+    /// As [`Repo::author`] without an identity, for commits that are made now.
+    ///
+    /// # Errors
+    /// As [`Repo::author`].
+    pub fn get(&self, repo: &Repo) -> Result<Author, GitError> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, author)) = &*kept
+            && since.elapsed() < AUTHOR_KEPT
+        {
+            return Ok(author.clone().at_present());
+        }
+        let author = repo.author(None)?;
+        *kept = Some((Instant::now(), author.clone()));
+        Ok(author)
+    }
+}
+
+fn seconds_now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
 impl Repo {
@@ -365,9 +406,7 @@ impl Repo {
     }
 
     pub(crate) fn stamp(&self, identity: Option<&Identity>) -> Result<Stamp, GitError> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+        let now = seconds_now();
         let author = plumbing::ident(self, "GIT_AUTHOR_IDENT")?;
         let (time, offset) = author.as_ref().map_or((now, 0), |(_, t, o)| (*t, *o));
         let now = Moment { time, offset };

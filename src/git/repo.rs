@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::command::{Git, Output, git_version};
 use super::error::GitError;
+use super::hooks::HooksElsewhere;
 use super::worktree;
 use crate::core::id::{BranchName, Oid};
 
@@ -74,6 +75,7 @@ struct Inner {
     backend: Backend,
     /// Opened repositories that no thread uses right now.
     idle: Mutex<Vec<git2::Repository>>,
+    hooks: Mutex<Option<HooksElsewhere>>,
 }
 
 impl std::fmt::Debug for Repo {
@@ -135,6 +137,7 @@ impl Repo {
                 common_dir,
                 backend,
                 idle: Mutex::default(),
+                hooks: Mutex::default(),
             }),
         }
     }
@@ -165,6 +168,10 @@ impl Repo {
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.inner.backend
+    }
+
+    pub(super) fn hooks_known(&self) -> &Mutex<Option<HooksElsewhere>> {
+        &self.inner.hooks
     }
 
     /// `HEAD` of the main checkout.
@@ -215,7 +222,8 @@ impl Repo {
     }
 
     /// `HEAD` of the top folder of one of this repository's worktrees, when it is on a
-    /// branch with commits; none in every other case, which git itself then decides.
+    /// branch with commits or on a commit; none in every other case, which git itself then
+    /// decides.
     fn library_head(&self, top: &Path) -> Option<Head> {
         if self.backend() != Backend::Library {
             return None;
@@ -225,8 +233,14 @@ impl Repo {
         if git_dir != common_dir && git_dir.parent() != Some(&common_dir.join("worktrees")) {
             return None;
         }
-        let text = std::fs::read_to_string(git_dir.join("HEAD")).ok()?;
-        let short = text.strip_prefix("ref: refs/heads/")?.trim_end();
+        let text = head_file(&git_dir)?;
+        let Some(full) = text.strip_prefix("ref: ") else {
+            let oid = Oid::parse(text.trim_end()).ok()?;
+            // It is there, and a commit.
+            let ancestor = self.is_ancestor(&oid, &oid).ok()?;
+            return ancestor.then_some(Head::Detached { oid });
+        };
+        let short = full.strip_prefix("refs/heads/")?.trim_end();
         let name = BranchName::parse(short).ok()?;
         let oid = self.branch_tip(&name).ok()??;
         Some(Head::Branch { name, oid })
@@ -319,6 +333,16 @@ fn is_bare(common_dir: &Path) -> Result<bool, GitError> {
         .args(["config", "--type=bool", "--get", "core.bare"])
         .output()?;
     Ok(output.success() && output.text() == "true")
+}
+
+/// What the `HEAD` of a git folder says; none when it cannot be read, or is a symbolic link
+/// as very old versions of git made it.
+pub(crate) fn head_file(git_dir: &Path) -> Option<String> {
+    let file = git_dir.join("HEAD");
+    if file.symlink_metadata().ok()?.is_symlink() {
+        return None;
+    }
+    std::fs::read_to_string(file).ok()
 }
 
 pub(crate) fn path(bytes: &[u8]) -> PathBuf {

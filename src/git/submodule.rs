@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::command::Git;
 use super::error::GitError;
+use super::library;
 use super::plumbing::parts;
-use super::repo::Repo;
+use super::repo::{Backend, Repo};
 use super::worktree::git_dir_of;
 use crate::core::id::Oid;
 
@@ -56,11 +57,15 @@ impl Repo {
     /// has. Named by the paths or names of the submodules.
     ///
     /// Those that git neither tracks nor ignores are in [`Repo::status`]; those in ignored
-    /// folders are not looked for.
+    /// folders are not looked for. The index is asked only when it may hold `gitlinks`.
     ///
     /// # Errors
     /// When one of them cannot be read.
-    pub fn own_commits_inside(&self, worktree: &Path) -> Result<Vec<String>, GitError> {
+    pub fn own_commits_inside(
+        &self,
+        worktree: &Path,
+        gitlinks: bool,
+    ) -> Result<Vec<String>, GitError> {
         let mut found = Vec::new();
         // Submodules keep their repositories in the worktree's own git folder.
         let modules = git_dir_of(worktree)?.join("modules");
@@ -81,7 +86,15 @@ impl Repo {
                 }
             }
         }
-        // One that was made in place has its repository in itself.
+        if gitlinks {
+            self.made_in_place(worktree, &mut found)?;
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// One that was made in place has its repository in itself.
+    fn made_in_place(&self, worktree: &Path, found: &mut Vec<String>) -> Result<(), GitError> {
         let index = Git::at(worktree)
             .args(["ls-files", "-z", "--stage", "--full-name", "--", ":/"])
             .run()?;
@@ -96,8 +109,31 @@ impl Repo {
                 found.push(name.display().to_string());
             }
         }
-        found.sort();
-        Ok(found)
+        Ok(())
+    }
+
+    /// Whether a commit holds repositories as git tracks them, declared as submodules or not.
+    /// Yes as well when that cannot be told without asking git.
+    ///
+    /// # Errors
+    /// [`GitError::Missing`] when it is not a commit here.
+    pub fn has_gitlinks(&self, commit: &Oid) -> Result<bool, GitError> {
+        match self.backend() {
+            Backend::Library => self.library(|r| library::has_gitlinks(r, commit)),
+            Backend::Command => Ok(true),
+        }
+    }
+
+    /// Whether a commit holds repositories that another one does not hold just so. Yes as
+    /// well when that cannot be told without asking git.
+    ///
+    /// # Errors
+    /// [`GitError::Missing`] when one of them is not a commit here.
+    pub fn adds_gitlinks(&self, from: &Oid, to: &Oid) -> Result<bool, GitError> {
+        match self.backend() {
+            Backend::Library => self.library(|r| library::adds_gitlinks(r, from, to)),
+            Backend::Command => Ok(true),
+        }
     }
 }
 
@@ -112,7 +148,8 @@ fn has_own_commits(git_dir: &Path, copy: Option<&Path>) -> Result<bool, GitError
     let own = inside(git_dir)
         .args(["rev-list", "--all"])
         .args(born.then_some("HEAD"))
-        .args(["--not", "--remotes"])
+        // Its own `HEAD` is a file here as well.
+        .args(["--not", "--remotes", "--"])
         .run()?;
     if own.stdout.is_empty() {
         return Ok(false);

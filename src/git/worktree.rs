@@ -12,7 +12,7 @@ use super::error::GitError;
 use super::lock::{AdminLock, Purpose};
 use super::plumbing::parts;
 use super::refs::hook_refused;
-use super::repo::{Repo, parse_oid, path};
+use super::repo::{Backend, Repo, parse_oid, path};
 use crate::core::id::{BranchName, Oid};
 
 /// A checkout of a large repository and the hooks that follow it may take long.
@@ -158,6 +158,103 @@ impl Repo {
         })
     }
 
+    /// Git's own record of the worktree at exactly this path, without a process; none when
+    /// there is no such record, or more than one, or when it is not as usual.
+    fn record_of(&self, worktree: &Path) -> Option<PathBuf> {
+        let link = worktree.join(".git");
+        let records = std::fs::read_dir(self.common_dir().join("worktrees")).ok()?;
+        let mut found = records
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|record| {
+                std::fs::read(record.join("gitdir"))
+                    .is_ok_and(|text| path(super::repo::trim_line(&text)) == link)
+            });
+        let record = found.next()?;
+        found.next().is_none().then_some(record)
+    }
+
+    /// Whether git keeps a record of a worktree at this path.
+    ///
+    /// # Errors
+    /// What git says when it cannot list them.
+    pub fn is_registered(&self, worktree: &Path) -> Result<bool, GitError> {
+        if self.record_of(worktree).is_some() {
+            return Ok(true);
+        }
+        Ok(self.may_be_registered(worktree)
+            && self
+                .worktrees()?
+                .iter()
+                .any(|w| same_path(&w.path, worktree)))
+    }
+
+    /// Whether a branch is checked out, in the main checkout or in a worktree.
+    ///
+    /// # Errors
+    /// What git says when it cannot list the worktrees.
+    pub fn is_checked_out(&self, branch: &BranchName) -> Result<bool, GitError> {
+        let full = branch.full_ref();
+        if let Some(found) = self.heads_name(&full) {
+            return Ok(found);
+        }
+        let worktrees = self.worktrees()?;
+        Ok(worktrees
+            .iter()
+            .any(|w| w.branch.as_deref() == Some(full.as_str())))
+    }
+
+    /// Whether one of the `HEAD` files names a ref; none when one of them cannot be read or
+    /// is not as usual (with reftable they say nothing).
+    fn heads_name(&self, full: &str) -> Option<bool> {
+        if self.backend() != Backend::Library {
+            return None;
+        }
+        let mut folders = vec![self.common_dir().to_owned()];
+        match std::fs::read_dir(self.common_dir().join("worktrees")) {
+            Ok(records) => {
+                for record in records {
+                    folders.push(record.ok()?.path());
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return None,
+        }
+        let mut named = false;
+        for folder in folders {
+            let head = super::repo::head_file(&folder)?;
+            named |= head
+                .strip_prefix("ref:")
+                .is_some_and(|name| name.trim() == full);
+        }
+        Some(named)
+    }
+
+    /// The worktree at a path and why it is locked, if it is; none when git does not know it,
+    /// or when it is the main checkout.
+    fn removable(&self, worktree: &Path) -> Result<Option<(PathBuf, Option<String>)>, GitError> {
+        if let Some(record) = self.record_of(worktree)
+            && !same_path(worktree, self.root())
+        {
+            match std::fs::read(record.join("locked")) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Ok(Some((worktree.to_owned(), None)));
+                }
+                Ok(why) => {
+                    let why = String::from_utf8_lossy(&why).trim().to_owned();
+                    return Ok(Some((worktree.to_owned(), Some(why))));
+                }
+                Err(_) => {}
+            }
+        }
+        let known = self
+            .worktrees()?
+            .into_iter()
+            .skip(1)
+            .find(|w| same_path(&w.path, worktree) && !same_path(&w.path, self.root()));
+        Ok(known.map(|w| (w.path, w.locked)))
+    }
+
     /// Makes one worktree; see [`Repo::worktrees_add`].
     ///
     /// # Errors
@@ -217,7 +314,7 @@ impl Repo {
                 .arg(branch.as_str())
                 .run()?;
         }
-        fill(&spec, workers_for(1)).inspect_err(|_| {
+        self.fill(&spec, workers_for(1)).inspect_err(|_| {
             let _ = self.worktree_remove(path, true);
         })
     }
@@ -282,7 +379,7 @@ impl Repo {
         let threads = processors().min(specs.len()).max(1);
         let workers = workers_for(threads);
         if threads == 1 {
-            return specs.iter().map(|spec| fill(spec, workers)).collect();
+            return specs.iter().map(|spec| self.fill(spec, workers)).collect();
         }
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
@@ -293,7 +390,7 @@ impl Repo {
                     while !stop.load(Ordering::Relaxed) {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some(spec) = specs.get(at) else { break };
-                        let result = fill(spec, workers);
+                        let result = self.fill(spec, workers);
                         if result.is_err() {
                             stop.store(true, Ordering::Relaxed);
                         }
@@ -310,7 +407,48 @@ impl Repo {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Takes back what [`Repo::register`] and [`fill`] made. What cannot be taken back
+    /// Writes the files of a registered worktree, then runs the hook that
+    /// `git worktree add` would run.
+    fn fill(&self, spec: &WorktreeSpec, workers: usize) -> Result<Added, GitError> {
+        Git::at(&spec.path)
+            .timeout(CHECKOUT_TIMEOUT)
+            .arg("-c")
+            .arg(format!("checkout.workers={workers}"))
+            .args(["reset", "--hard", "--quiet", "--no-recurse-submodules"])
+            .run()?;
+        let none = "0".repeat(spec.at.as_str().len());
+        Ok(Added {
+            path: spec.path.clone(),
+            hook_failure: self.post_checkout(&spec.path, &none, &spec.at)?,
+        })
+    }
+
+    /// Runs the person's `post-checkout` hook, if there is one; what it said if it failed.
+    pub(crate) fn post_checkout(
+        &self,
+        worktree: &Path,
+        old: &str,
+        new: &Oid,
+    ) -> Result<Option<String>, GitError> {
+        if !self.may_have_hook("post-checkout") {
+            return Ok(None);
+        }
+        let output = Git::at(worktree)
+            .timeout(CHECKOUT_TIMEOUT)
+            .once()
+            .args(["hook", "run", "--ignore-missing", "post-checkout", "--"])
+            .args([old, new.as_str(), "1"])
+            .output()?;
+        Ok((!output.success()).then(|| {
+            if output.stderr.is_empty() {
+                format!("exit code {:?}", output.code)
+            } else {
+                output.stderr
+            }
+        }))
+    }
+
+    /// Takes back what [`Repo::register`] and [`Repo::fill`] made. What cannot be taken back
     /// stays: the error that is reported is the first one.
     fn roll_back(&self, specs: &[WorktreeSpec]) {
         for spec in specs.iter().rev() {
@@ -330,23 +468,20 @@ impl Repo {
     /// [`GitError::NotAWorktree`], else what git said.
     pub fn worktree_remove(&self, worktree: &Path, force: bool) -> Result<(), GitError> {
         let _lock = AdminLock::acquire(self.common_dir(), Purpose::Records)?;
-        let known = self
-            .worktrees()?
-            .into_iter()
-            .skip(1)
-            .find(|w| same_path(&w.path, worktree) && !same_path(&w.path, self.root()))
+        let (known, locked) = self
+            .removable(worktree)?
             .ok_or_else(|| GitError::NotAWorktree {
                 path: worktree.to_owned(),
             })?;
         // Git locks a worktree while it makes it: this one's making was cut off.
-        let unborn = force && known.locked.as_deref() == Some("initializing");
-        if let Some(reason) = known.locked.filter(|_| !unborn) {
+        let unborn = force && locked.as_deref() == Some("initializing");
+        if let Some(reason) = locked.filter(|_| !unborn) {
             return Err(GitError::WorktreeLocked {
-                path: known.path,
+                path: known,
                 reason,
             });
         }
-        let output = remove_call(self, &known.path, u8::from(force) + u8::from(unborn))?;
+        let output = remove_call(self, &known, u8::from(force) + u8::from(unborn))?;
         if output.success() {
             return Ok(());
         }
@@ -355,27 +490,27 @@ impl Repo {
                 .stderr
                 .contains("contains modified or untracked files")
             {
-                return Err(GitError::WorktreeDirty { path: known.path });
+                return Err(GitError::WorktreeDirty { path: known });
             }
             if !output.stderr.contains("submodules") {
                 return Err(output.failed());
             }
             // Git removes worktrees with submodules only by force: look ourselves.
-            if !self.status(&known.path)?.is_clean() {
-                return Err(GitError::WorktreeDirty { path: known.path });
+            if !self.status(&known)?.is_clean() {
+                return Err(GitError::WorktreeDirty { path: known });
             }
-            let forced = remove_call(self, &known.path, 1)?;
+            let forced = remove_call(self, &known, 1)?;
             if forced.success() {
                 return Ok(());
             }
         }
         // Git drops its record even when it cannot delete every file. Read-only
         // folders (module caches of build tools) are the usual reason.
-        let still_listed = self.worktrees()?.iter().any(|w| w.path == known.path);
-        if !still_listed && known.path.exists() {
-            make_folders_writable(&known.path);
-            return std::fs::remove_dir_all(&known.path)
-                .map_err(|e| GitError::io("removing the folder", &known.path, &e));
+        let still_listed = self.worktrees()?.iter().any(|w| w.path == known);
+        if !still_listed && known.exists() {
+            make_folders_writable(&known);
+            return std::fs::remove_dir_all(&known)
+                .map_err(|e| GitError::io("removing the folder", &known, &e));
         }
         if still_listed {
             Err(output.failed())
@@ -465,41 +600,4 @@ fn check_specs(specs: &[WorktreeSpec]) -> Result<(), GitError> {
         }
     }
     Ok(())
-}
-
-/// Writes the files of a registered worktree, then runs the hook that
-/// `git worktree add` would run.
-fn fill(spec: &WorktreeSpec, workers: usize) -> Result<Added, GitError> {
-    Git::at(&spec.path)
-        .timeout(CHECKOUT_TIMEOUT)
-        .arg("-c")
-        .arg(format!("checkout.workers={workers}"))
-        .args(["reset", "--hard", "--quiet", "--no-recurse-submodules"])
-        .run()?;
-    let none = "0".repeat(spec.at.as_str().len());
-    Ok(Added {
-        path: spec.path.clone(),
-        hook_failure: post_checkout(&spec.path, &none, &spec.at)?,
-    })
-}
-
-/// Runs the person's `post-checkout` hook, if there is one; what it said if it failed.
-pub(crate) fn post_checkout(
-    worktree: &Path,
-    old: &str,
-    new: &Oid,
-) -> Result<Option<String>, GitError> {
-    let output = Git::at(worktree)
-        .timeout(CHECKOUT_TIMEOUT)
-        .once()
-        .args(["hook", "run", "--ignore-missing", "post-checkout", "--"])
-        .args([old, new.as_str(), "1"])
-        .output()?;
-    Ok((!output.success()).then(|| {
-        if output.stderr.is_empty() {
-            format!("exit code {:?}", output.code)
-        } else {
-            output.stderr
-        }
-    }))
 }

@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 use crate::core::id::{BranchName, Oid};
 use crate::core::record::DeliveryStyle;
 use crate::git::{
-    Author, CommitInfo, ConflictFile, ConflictMessage, GitError, Merge, Repo, trailer_values,
-    with_trailers,
+    Author, CommitInfo, ConflictFile, ConflictMessage, GitError, KeptAuthor, Merge, Repo,
+    trailer_values, with_trailers,
 };
 
 use super::MergeTask;
@@ -45,6 +45,7 @@ pub enum Linked {
 }
 
 /// How the links of a chain are made. For one chain: who commits and when is asked once.
+/// What was kept of that from an earlier chain is given with [`LinkHow::by`].
 #[derive(Debug)]
 pub struct LinkHow<'a> {
     /// The branch that the chain is for, named in messages.
@@ -57,6 +58,7 @@ pub struct LinkHow<'a> {
     /// Results that the chain holds though its history does not say so: those for which
     /// [`link`] answered [`Linked::Contained`]. Others need not be named.
     pub held: Vec<Oid>,
+    kept: Option<&'a KeptAuthor>,
     author: OnceLock<Author>,
 }
 
@@ -70,15 +72,26 @@ impl<'a> LinkHow<'a> {
             style,
             hooks: false,
             held: Vec::new(),
+            kept: None,
             author: OnceLock::new(),
         }
+    }
+
+    /// The same by an author that is kept between chains.
+    #[must_use]
+    pub fn by(mut self, kept: &'a KeptAuthor) -> Self {
+        self.kept = Some(kept);
+        self
     }
 
     fn author(&self, repo: &Repo) -> Result<&Author, GitError> {
         if let Some(author) = self.author.get() {
             return Ok(author);
         }
-        let author = repo.author(None)?;
+        let author = match self.kept {
+            Some(kept) => kept.get(repo)?,
+            None => repo.author(None)?,
+        };
         Ok(self.author.get_or_init(|| author))
     }
 }

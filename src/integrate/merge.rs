@@ -1,7 +1,7 @@
 //! Where a task begins that builds on others.
 
 use crate::core::id::{Oid, TaskName};
-use crate::git::{GitError, Merge, Repo};
+use crate::git::{GitError, KeptAuthor, Merge, Repo};
 
 use super::MergeTask;
 use super::mechanical::{Conflict, Settled};
@@ -18,13 +18,14 @@ pub struct MergeStop {
 /// The commit from which a task with dependencies starts: all their results in one.
 ///
 /// One dependency's result is taken as it is; of several, each that contains another one
-/// stands for both. `base` is where a task without dependencies starts. Conflicts are given to
-/// `settle` first.
+/// stands for both. `base` is where a task without dependencies starts, `author` merges them.
+/// Conflicts are given to `settle` first.
 ///
 /// # Errors
 /// When git fails; a conflict between the dependencies that needs thought is the inner error.
 pub fn base_for(
     repo: &Repo,
+    author: &KeptAuthor,
     base: &Oid,
     dependencies: &[MergeTask],
     task: &TaskName,
@@ -67,7 +68,7 @@ pub fn base_for(
             "Merge {} as a base for {task}\n\nOrchestra-Task: {task}\n",
             dependency.name
         );
-        tip = repo.commit(&tree, &[tip, head.clone()], &message, None)?;
+        tip = repo.commit_by(&author.get(repo)?, &tree, &[tip, head.clone()], &message)?;
     }
     Ok(Ok(tip))
 }

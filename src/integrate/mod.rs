@@ -28,7 +28,9 @@ use crate::agent::shell::{CommandReport, run_configured};
 use crate::agent::tree::{self, Marker};
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 use crate::core::record::{DeliveryStyle, QueueConflict, QueueLink, QueueResult, SettledFile};
-use crate::git::{BackupKind, DeliverError, Delivered, Expected, GitError, Repo, WorktreeSpec};
+use crate::git::{
+    BackupKind, DeliverError, Delivered, Expected, GitError, KeptAuthor, Repo, WorktreeSpec,
+};
 
 /// In the place of a task's name in the backups of merged results.
 const INTEGRATION: &str = "integration";
@@ -80,6 +82,8 @@ pub struct Bench<'a> {
     pub scratch: PathBuf,
     /// What the commands printed goes here.
     pub log: PathBuf,
+    /// Who merges.
+    pub author: &'a KeptAuthor,
     /// Set when the work is to end.
     pub stop: &'a AtomicBool,
     /// Takes a line for people at each step.
@@ -128,7 +132,7 @@ impl Bench<'_> {
                 None => return Ok(self.base_is_gone()),
             },
         };
-        let mut how = LinkHow::new(&self.base_branch, self.style);
+        let mut how = LinkHow::new(&self.base_branch, self.style).by(self.author);
         how.hooks = self.hooks && !trial;
         how.held.extend(before.iter().map(|task| task.head.clone()));
         let mut tip = base.clone();
@@ -436,7 +440,7 @@ impl Bench<'_> {
     fn drop_branch(&self, delivered: &Oid) -> Result<(), GitError> {
         if let Some(branch) = integration_branch(&self.id)
             && self.repo.branch_tip(&branch)?.as_ref() == Some(delivered)
-            && !is_checked_out(&self.repo, &branch)?
+            && !self.repo.is_checked_out(&branch)?
         {
             let _ = self.repo.delete_ref(&branch.full_ref(), delivered);
         }
@@ -466,7 +470,7 @@ impl Bench<'_> {
             self.backup(before)?;
         }
         let expected = before.as_ref().map_or(Expected::Absent, Expected::At);
-        let moved = !is_checked_out(&self.repo, &branch)?
+        let moved = !self.repo.is_checked_out(&branch)?
             && self
                 .repo
                 .update_ref(&branch.full_ref(), merged, expected)
@@ -486,11 +490,7 @@ impl Bench<'_> {
     }
 
     fn ready_scratch(&self, merged: &Oid) -> Result<(), GitError> {
-        let known = self
-            .repo
-            .worktrees()?
-            .into_iter()
-            .any(|w| same_place(&w.path, &self.scratch));
+        let known = self.repo.is_registered(&self.scratch)?;
         if known && self.scratch.is_dir() {
             match self.repo.checkout_detached(&self.scratch, merged) {
                 Ok(()) => return self.fill_submodules(merged),
@@ -537,25 +537,9 @@ impl Bench<'_> {
     }
 }
 
-/// Whether a person looks at a branch: then it is neither moved nor deleted under them.
-///
-/// # Errors
-/// When git cannot list the worktrees.
-pub fn is_checked_out(repo: &Repo, branch: &BranchName) -> Result<bool, GitError> {
-    let full = branch.full_ref();
-    let worktrees = repo.worktrees()?;
-    Ok(worktrees
-        .iter()
-        .any(|w| w.branch.as_deref() == Some(full.as_str())))
-}
-
 fn settled_file((path, rung): &(String, Rung)) -> SettledFile {
     SettledFile {
         path: path.clone(),
         by: rung.word().to_owned(),
     }
-}
-
-fn same_place(a: &Path, b: &Path) -> bool {
-    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -160,6 +160,8 @@ impl RunDir {
         launch => ".launch.json";
         /// How its last attempt ended.
         outcome => ".outcome.json";
+        /// Its processes as last seen, for whoever finds its supervisor lost.
+        processes => ".processes.json";
         /// Held by its supervisor.
         lock => ".lock";
         /// Requests to its supervisor.

@@ -24,7 +24,7 @@ pub(crate) struct Exit {
 impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.code, self.signal) {
-            (_, Some(9)) => f.pad("killed by SIGKILL (perhaps for want of memory)"),
+            (_, Some(9)) => f.pad("killed by SIGKILL"),
             (_, Some(signal)) => write!(f, "ended by signal {signal}"),
             (Some(code @ (129 | 137 | 143)), None) => {
                 write!(f, "exit code {code} (signal {})", code - 128)
@@ -70,13 +70,30 @@ pub(crate) fn of_result(result: &TurnResult) -> (FailureClass, String) {
     (FailureClass::Crash, detail)
 }
 
-/// The failure of a process that ended without a result line.
-pub(crate) fn of_exit(exit: Exit, stderr: &str) -> (FailureClass, String) {
+/// The failure of a turn that ended well and in which the model was never asked: the prompt
+/// was blocked, or was a command of the client.
+pub(crate) fn of_refused_prompt(result: &TurnResult) -> (FailureClass, String) {
+    let detail = format!("the client did not take the prompt: {}", words(result));
+    (FailureClass::BadResult, detail)
+}
+
+/// The failure of a process that ended without a result line. `ran_out`: the kernel ended it
+/// for want of memory.
+pub(crate) fn of_exit(exit: Exit, stderr: &str, ran_out: bool) -> (FailureClass, String) {
     let said = one_line(stderr, 600);
-    let class = if exit.signal.is_none() && is_about_login(&said) {
+    let class = if ran_out {
+        FailureClass::OutOfMemory
+    } else if exit.signal.is_none() && is_about_login(&said) {
         FailureClass::Authentication
+    } else if exit.code == Some(0) {
+        FailureClass::BadResult
     } else {
         FailureClass::Crash
+    };
+    let exit = if ran_out {
+        "ended by the system for want of memory".to_owned()
+    } else {
+        exit.to_string()
     };
     let detail = if said.is_empty() {
         format!("the agent ended without a result: {exit}")
@@ -248,7 +265,12 @@ mod tests {
                 FailureClass::Crash,
                 "143 (signal 15)",
             ),
-            (exit(Some(0), None), "", FailureClass::Crash, "exit code 0"),
+            (
+                exit(Some(0), None),
+                "",
+                FailureClass::BadResult,
+                "exit code 0",
+            ),
             (
                 exit(Some(1), None),
                 "Error: Session ID x is already in use.",
@@ -262,10 +284,29 @@ mod tests {
                 "/login",
             ),
         ] {
-            let (found, detail) = of_exit(exit, stderr);
+            let (found, detail) = of_exit(exit, stderr, false);
             assert_eq!(found, class, "{detail}");
             assert!(detail.contains(words), "{detail}");
         }
+    }
+
+    #[test]
+    fn an_end_for_want_of_memory_and_a_prompt_that_was_not_taken_are_told() {
+        let exit = Exit {
+            code: None,
+            signal: Some(9),
+        };
+        let (class, detail) = of_exit(exit, "", true);
+        assert_eq!(class, FailureClass::OutOfMemory);
+        assert!(detail.contains("want of memory"), "{detail}");
+        let refused = TurnResult {
+            subtype: "success".into(),
+            text: "blocked by a hook: no".into(),
+            ..TurnResult::default()
+        };
+        let (class, detail) = of_refused_prompt(&refused);
+        assert_eq!(class, FailureClass::BadResult);
+        assert!(detail.contains("blocked by a hook: no"), "{detail}");
     }
 
     #[test]

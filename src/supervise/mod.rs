@@ -12,6 +12,7 @@
 //! | `work` | looking at the worktree and running commands, off the loop |
 //! | `gate` | the evidence that a task is done, and what is missing |
 //! | `classify` | why an attempt failed |
+//! | `leftovers` | what a lost supervisor left |
 //! | `progress`, `costs`, `liveness` | what the stream and the processes tell |
 //! | `report` | the status file |
 //! | `ports` | the instance's own ports |
@@ -20,6 +21,7 @@ mod classify;
 mod costs;
 mod evidence;
 mod gate;
+mod leftovers;
 mod life;
 mod liveness;
 mod merging;
@@ -28,6 +30,8 @@ mod progress;
 mod report;
 mod watch;
 mod work;
+
+pub use leftovers::end_leftovers;
 
 use std::io::Write;
 use std::path::Path;
@@ -96,7 +100,7 @@ pub fn run(supervision: &Supervision<'_>, announce: &mut dyn Write) -> Superviso
     } else {
         if launch.attempt > 1 {
             // What an earlier attempt left goes first: it would work in the same worktree.
-            tree::end_marked(&launch.token, &launch.orchestration_id, Some(&launch.task));
+            end_leftovers(supervision.run, &launch.token, &launch.task);
         }
         let (end, written) = life::Life::new(supervision, launch, before).live();
         match written {

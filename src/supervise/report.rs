@@ -44,6 +44,7 @@ impl Report {
         status.attempt = launch.attempt;
         status.ended_at = None;
         status.stuck_reason = None;
+        status.resources.peak_memory_bytes = None;
         status.options.clear();
         Self {
             status,

@@ -68,10 +68,20 @@ pub(crate) fn small_thread(
         .spawn(work)
 }
 
-/// Reads the agent's stream: a raw copy into `log`, its lines as events.
+/// The last line of a copy that has no room for more.
+fn full_line(room: u64) -> String {
+    format!(
+        "\n{{\"type\":\"orchestra\",\"subtype\":\"log_full\",\"message\":\"{} MiB of this \
+         attempt's stream are kept; the rest is not (max_log_mb)\"}}\n",
+        room / (1024 * 1024)
+    )
+}
+
+/// Reads the agent's stream: a raw copy of up to `room` bytes into `log`, its lines as events.
 pub(crate) fn read_stream(
     mut out: impl Read + Send + 'static,
     log: Option<File>,
+    room: Option<u64>,
     tell: SyncSender<Msg>,
 ) -> std::io::Result<()> {
     small_thread("stream", move || {
@@ -79,6 +89,7 @@ pub(crate) fn read_stream(
         let mut splitter = LineSplitter::new(MAX_LINE);
         let mut piece = [0; 16 * 1024];
         let mut reported = 0;
+        let mut kept = 0;
         loop {
             let bytes = match out.read(&mut piece) {
                 Ok(0) => break,
@@ -86,12 +97,20 @@ pub(crate) fn read_stream(
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            if let Some(file) = &mut log
-                && let Err(e) = file.write_all(bytes)
-            {
-                // The work goes on without its copy.
-                let _ = tell.send(Msg::LogFault(e.to_string()));
-                log = None;
+            if let Some(file) = &mut log {
+                kept += bytes.len() as u64;
+                let full = room.filter(|room| kept > *room);
+                let written = match full {
+                    None => file.write_all(bytes),
+                    Some(room) => file.write_all(full_line(room).as_bytes()),
+                };
+                if let Err(e) = &written {
+                    // The work goes on without its copy.
+                    let _ = tell.send(Msg::LogFault(e.to_string()));
+                }
+                if full.is_some() || written.is_err() {
+                    log = None;
+                }
             }
             splitter.feed(bytes, |line| forward(line, &tell));
             if splitter.skipped() > reported {

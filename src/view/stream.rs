@@ -75,7 +75,7 @@ fn lines(event: &Event, page: &Page) -> Vec<String> {
             if let Some(reason) = &end.terminal_reason {
                 what.push_str(&format!(", {reason}"));
             }
-            what.push_str(&format!(", {} turns", end.num_turns));
+            what.push_str(&format!(", {} turns", end.num_turns.unwrap_or(0)));
             if let Some(cost) = end.total_cost_usd {
                 what.push_str(&format!(", {}", money(cost)));
             }

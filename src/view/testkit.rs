@@ -251,6 +251,7 @@ impl Sample {
         status.resources = Resources {
             processes: Some(3),
             memory_bytes: Some(210_000_000),
+            peak_memory_bytes: Some(260_000_000),
             cpu_ms: Some(4500),
         };
         if let Some(percent) = percent {
@@ -537,6 +538,7 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         delivery_style: crate::core::record::DeliveryStyle::Merge,
         commit_hooks: false,
         answer_timeout_seconds: 60,
+        limits: crate::format::instance_limits::InstanceLimits::default(),
         radar_seconds: 30,
         retry_base_ms: 2000,
         success_percent: 80,

@@ -194,6 +194,35 @@ fn commits_of_a_submodule_that_are_nowhere_else_keep_its_worktree() {
     assert_eq!(room.task_branches(), Vec::<String>::new());
 }
 
+/// A repository that was added as it lay there is declared nowhere: only the commit names it.
+#[test]
+fn commits_of_a_repository_that_was_made_in_place_outlive_the_end_of_a_run() {
+    let room = Room::new();
+    room.plan(&[("a", &[]), ("b", &[])]);
+    let inner = "git init --quiet -b main inner && cd inner && echo 1 > code && git add -A \
+                 && git -c user.name=T -c user.email=t@example.invalid commit --quiet -m Inner";
+    room.script(&json!({
+        "a": {"steps": [{"run": inner}, {"commit": "Take a repository in"}]},
+        "b": writes("b", "1\n"),
+    }));
+    room.run(&[]).expect(0);
+    let modes = room.git(&["ls-tree", "main", "inner"]);
+    assert!(modes.starts_with("160000 "), "{modes}");
+    assert!(!room.repo.join(".gitmodules").exists());
+    let inner = room.worktree("a").join("inner");
+    assert_eq!(fs::read_to_string(inner.join("code")).unwrap(), "1\n");
+    let log = fs::read_to_string(room.only_run().log()).unwrap();
+    assert!(
+        log.contains("a was not tidied up: the submodule inner"),
+        "{log}"
+    );
+    assert!(!room.worktree("b").exists());
+    // The next time its own commit is no news.
+    assert!(kept(&cleanup(&room), "a").unwrap().contains("inner"));
+    fs::remove_dir_all(inner.join(".git")).unwrap();
+    assert_eq!(kept(&cleanup(&room), "a"), None);
+}
+
 #[test]
 fn a_folder_that_git_forgot_is_kept_in_a_backup_before_it_goes() {
     let room = unmerged();

@@ -19,6 +19,7 @@ mod hooks;
 mod instance;
 mod journal_fixture;
 mod leftovers;
+mod liveness;
 mod merging;
 mod queue;
 mod queue_base;

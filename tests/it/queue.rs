@@ -9,7 +9,7 @@ use orchestra::conduct;
 use orchestra::core::record::{AsideWhy, QueueWork, Record, Verdict};
 use orchestra::core::state::State;
 use orchestra::store::layout::RunDir;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::harness::{Room, writes};
 
@@ -172,6 +172,58 @@ fn results_that_are_merged_early_come_to_the_same_end() {
         .run(&["--max-workers", "5", "--verify", COUNTED])
         .expect(5);
     assert_seventeen(&room, &ended.out);
+}
+
+/// Squashed results leave no trace of their commits: what the chain holds is no reason to
+/// leave them out of a trial, which stands on the base branch.
+#[test]
+fn the_partner_of_a_squashed_result_is_named() {
+    let mut room = Room::new();
+    room.set("ORCHESTRA_RESOLVERS", "0");
+    room.set("ORCHESTRA_MERGE_EARLY", "true");
+    room.set("ORCHESTRA_DELIVERY_STYLE", "squash");
+    room.set("ORCHESTRA_SUCCESS_PERCENT", "75");
+    room.commit(
+        "check.sh",
+        "if [ -e first ] && [ -e last ]; then echo they clash; exit 4; fi\n\
+         if [ -e third ]; then touch \"$ROOM/proven\"; fi\n",
+    );
+    room.plan(&[
+        ("first", &[]),
+        ("second", &[]),
+        ("third", &[]),
+        ("last", &[]),
+    ]);
+    let mut last = writes("last", "x\n");
+    let wait = "until [ -e \"$ROOM/proven\" ]; do sleep 0.01; done";
+    let steps = last["steps"].as_array_mut().unwrap();
+    steps.insert(0, json!({ "run": wait }));
+    room.script(&json!({
+        "first": writes("first", "x\n"),
+        "second": writes("second", "x\n"),
+        "third": writes("third", "x\n"),
+        "last": last,
+    }));
+    room.run(&["--max-workers", "1", "--verify", COUNTED])
+        .expect(5);
+    let run = room.only_run();
+    let aside = set_aside(&room, &run);
+    let [(task, AsideWhy::Red { tail, with, .. })] = &aside[..] else {
+        panic!("{aside:?}");
+    };
+    assert_eq!(task, "last");
+    assert!(tail.contains("they clash"), "{tail}");
+    let with: Vec<&str> = with.iter().map(|task| task.as_str()).collect();
+    assert_eq!(with, ["first"]);
+    for (file, there) in [
+        ("first", true),
+        ("second", true),
+        ("third", true),
+        ("last", false),
+    ] {
+        assert_eq!(room.repo.join(file).exists(), there, "{file}");
+    }
+    room.assert_quiet();
 }
 
 // ---- A check that changes its answer.

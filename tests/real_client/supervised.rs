@@ -1,6 +1,7 @@
 //! A supervisor with the real client: what the scripted agent imitates is true.
 
 use std::fs;
+use std::time::Duration;
 
 use orchestra::core::attempt::{AttemptEnd, FailureClass, StartMode};
 use orchestra::core::event::StopHow;
@@ -181,4 +182,53 @@ fn a_commit_that_is_denied_is_a_question_of_permission() {
     let (class, detail) = failed(&end);
     assert_eq!(class, FailureClass::Permission, "{detail}");
     assert!(fs::exists(room.file("a.txt")).unwrap());
+}
+
+#[test]
+fn a_provider_that_is_silent_costs_a_nudge_and_not_the_session() {
+    let script = Script::new().worker("Nothing came from you for", |w| {
+        w.write("a.txt", "a").commit("a").say("Done at last.")
+    });
+    let rest = worker(|w| w.reply(Reply::Hang));
+    let server = ModelServer::start(script.rule(move |request| rest.answer(request)));
+    let mut room = room(&server);
+    room.launch.limits.provider_silence_seconds = 6;
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let log = fs::read_to_string(room.run.log()).unwrap();
+    assert!(
+        log.contains("while it waited for the provider; interrupted"),
+        "{log}"
+    );
+    assert_eq!(server.sessions().len(), 1);
+}
+
+#[test]
+fn a_command_that_hangs_is_interrupted_and_the_session_goes_on() {
+    let script = Script::new().worker("gave no sign of life", |w| {
+        w.write("a.txt", "a").commit("a").say("Done without it.")
+    });
+    let rest = worker(|w| w.reply(Reply::bash("touch ../begun; tail -f /dev/null")));
+    let server = ModelServer::start(script.rule(move |request| rest.answer(request)));
+    let mut room = room(&server);
+    room.launch.limits.tool_silence_seconds = 6;
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    assert!(room.file("../begun").exists());
+    let log = fs::read_to_string(room.run.log()).unwrap();
+    assert!(log.contains("inside Bash: touch ../begun; tail"), "{log}");
+    assert_eq!(server.sessions().len(), 1);
+}
+
+#[test]
+fn an_answer_that_comes_slowly_is_no_silence() {
+    let slow = "word ".repeat(120);
+    let server = ModelServer::start(worker(|w| {
+        w.write("a.txt", "a")
+            .commit("a")
+            .reply(Reply::text(slow).dribble(Duration::from_millis(100)))
+    }));
+    let mut room = room(&server);
+    room.launch.limits.provider_silence_seconds = 5;
+    assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
+    let log = fs::read_to_string(room.run.log()).unwrap_or_default();
+    assert!(!log.contains("no sign of life"), "{log}");
 }

@@ -11,6 +11,7 @@ use orchestra::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
 use orchestra::core::id::{BranchName, Oid, OrchestrationId, TaskName};
 use orchestra::core::time::Timestamp;
 use orchestra::format::SCHEMA_VERSION;
+use orchestra::format::instance_limits::InstanceLimits;
 use orchestra::format::instance_request::InstanceRequest;
 use orchestra::format::launch_file::{AgentChoice, LaunchFile};
 use orchestra::format::outcome_file::OutcomeFile;
@@ -104,6 +105,7 @@ impl Room {
             grant: orchestra::core::budget::Grant::default(),
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            limits: InstanceLimits::default(),
             may_end_without_commits: false,
             merging: None,
             issue_number: Some(12),

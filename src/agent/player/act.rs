@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 use serde_json::{Value, json};
 
 use super::{Input, Player};
@@ -46,10 +46,7 @@ impl Player<'_> {
                 self.bash(&format!("rm {}", path.display()), "")
             }
             Step::Require { path, contains } => self.require(path, contains.as_deref()),
-            Step::Run(cmd) => {
-                let said = self.shell(cmd);
-                self.bash(cmd, &said)
-            }
+            Step::Run(cmd) => self.run_command(cmd),
             Step::Commit(message) => self.commit(message),
             Step::Todo { items, todo_write } => self.todo(items, *todo_write),
             Step::Say(text) => {
@@ -78,8 +75,8 @@ impl Player<'_> {
                 self.say.denied(tool, what);
                 Flow::Next
             }
-            Step::ApiRetry { status } => {
-                self.say.api_retry(*status);
+            Step::ApiRetry { status, delay_ms } => {
+                self.say.api_retry(*status, *delay_ms);
                 Flow::Next
             }
             Step::Raw(line) => self.raw(line.as_bytes()),
@@ -94,6 +91,13 @@ impl Player<'_> {
             }
             Step::Detach { seconds, clear_env } => self.detach(*seconds, *clear_env),
             Step::EndTurn => self.end_turn(),
+            Step::RefusePrompt(why) => {
+                let how = json!({
+                    "subtype": "success", "is_error": false, "result": why, "num_turns": 0,
+                });
+                self.say.result(&how, self.queue.len());
+                Flow::TurnOver
+            }
             Step::Result {
                 subtype,
                 is_error,
@@ -112,10 +116,37 @@ impl Player<'_> {
                 self.say.result_success(self.queue.len());
                 self.wait(None, true)
             }
+            // It is as deaf as it is mute since before the turn began.
+            Step::HangAtStart => self.wait(None, true),
+            Step::CloseOutput => {
+                let closed = std::fs::File::options()
+                    .write(true)
+                    .open("/dev/null")
+                    .and_then(|nowhere| Ok(rustix::stdio::dup2_stdout(&nowhere)?));
+                match closed {
+                    Ok(()) => self.wait(None, true),
+                    Err(e) => self.give_up(&format!("cannot close the output: {e}")),
+                }
+            }
+            Step::Endless(line) => loop {
+                if !self.say.raw(line.as_bytes()) {
+                    return Flow::Exit(1);
+                }
+            },
+            Step::Allocate { mb, ms } => {
+                let size = usize::try_from(mb.saturating_mul(1024 * 1024)).unwrap_or(usize::MAX);
+                let held = vec![1u8; size];
+                let flow = self.wait(Some(Duration::from_millis(*ms)), false);
+                drop(std::hint::black_box(held));
+                flow
+            }
             Step::Hang { deaf } => self.wait(None, *deaf),
             Step::Exit(code) => Flow::Exit(u8::try_from(*code).unwrap_or(1)),
             Step::Signal(number) => {
                 if let Some(signal) = Signal::from_named_raw(*number) {
+                    // The first of some signals is taken by the runtime, which looks whether
+                    // the stack is full.
+                    let _ = kill_process(getpid(), signal);
                     let _ = kill_process(getpid(), signal);
                 }
                 // A signal that does not end a process leaves it as it is.
@@ -191,6 +222,66 @@ impl Player<'_> {
                 said
             }
             Err(e) => format!("cannot run it: {e}"),
+        }
+    }
+
+    /// Runs a command as a tool call that can be interrupted.
+    fn run_command(&mut self, cmd: &str) -> Flow {
+        let id = self.say.call("Bash", &json!({"command": cmd}));
+        let child = command(Path::new("/bin/sh"), self.env)
+            .args(["-c", cmd])
+            .current_dir(self.cwd)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let child = match child {
+            Ok(child) => child,
+            Err(e) => {
+                let said = format!("cannot run it: {e}");
+                self.say.answer(&id, &said, &json!({"stdout": said}));
+                return Flow::Next;
+            }
+        };
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let tell = self.tell.clone();
+        let waits = std::thread::Builder::new()
+            .name("command".into())
+            .spawn(move || {
+                let said = match child.wait_with_output() {
+                    Ok(output) => {
+                        let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+                        said.push_str(&String::from_utf8_lossy(&output.stderr));
+                        said
+                    }
+                    Err(e) => e.to_string(),
+                };
+                let _ = tell.send(Input::Ran(said));
+            });
+        if waits.is_err() {
+            return self.give_up("no thread for a command");
+        }
+        loop {
+            match self.input.recv() {
+                Ok(Input::Ran(said)) => {
+                    self.say.answer(&id, &said, &json!({"stdout": said}));
+                    return Flow::Next;
+                }
+                Ok(Input::Message(text)) => self.queue.push(text),
+                Ok(Input::Interrupt(request)) => {
+                    self.say.control_response(&request);
+                    if let Some(group) = group {
+                        let _ = kill_process_group(group, Signal::KILL);
+                    }
+                    let said = "[Request interrupted by user for tool use]";
+                    self.say.answer(&id, said, &json!({"interrupted": true}));
+                    self.say.interrupted(self.queue.len());
+                    return Flow::TurnOver;
+                }
+                Ok(Input::End) => self.input_ended = true,
+                Err(_) => return Flow::Exit(1),
+            }
         }
     }
 
@@ -305,15 +396,11 @@ impl Player<'_> {
                 Ok(Input::Interrupt(_)) if deaf => {}
                 Ok(Input::Interrupt(id)) => {
                     self.say.control_response(&id);
-                    let how = json!({
-                        "subtype": "error_during_execution", "is_error": true,
-                        "terminal_reason": "aborted_tools",
-                    });
-                    self.say.result(&how, self.queue.len());
+                    self.say.interrupted(self.queue.len());
                     return Flow::TurnOver;
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.input_ended = true,
+                Ok(Input::Ran(_)) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => self.input_ended = true,
             }
         }
     }
@@ -324,6 +411,8 @@ impl Player<'_> {
             match input {
                 Input::Message(text) => self.queue.push(text),
                 Input::Interrupt(id) => self.say.control_response(&id),
+                Input::End => self.input_ended = true,
+                Input::Ran(_) => {}
             }
         }
     }

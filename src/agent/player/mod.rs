@@ -11,7 +11,7 @@ mod say;
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,10 @@ struct Memory {
 enum Input {
     Message(String),
     Interrupt(String),
+    /// A command of its own ended; what it printed.
+    Ran(String),
+    /// Nothing more comes in.
+    End,
 }
 
 /// Plays until the input ends or the script ends the process; returns the exit code.
@@ -104,11 +108,14 @@ pub fn play(
 ) -> u8 {
     match prepare(options, cwd) {
         Ok((steps, memory, memory_file)) => {
+            let (tell, input) = mpsc::channel();
+            listen(stdin, tell.clone());
             let mut player = Player {
                 steps,
                 memory,
                 memory_file,
-                input: listen(stdin),
+                input,
+                tell,
                 queue: Vec::new(),
                 input_ended: false,
                 say: Speaker::new(stdout, &options.session, cwd),
@@ -168,10 +175,9 @@ fn git_folder(cwd: &Path) -> PathBuf {
 }
 
 /// Reads the input on a thread, so that an interrupt is heard at any time.
-fn listen(stdin: impl BufRead + Send + 'static) -> Receiver<Input> {
-    let (tell, told) = mpsc::channel();
-    // Without the thread the channel ends at once, which is the end of the input.
-    let _ = std::thread::Builder::new()
+fn listen(stdin: impl BufRead + Send + 'static, tell: Sender<Input>) {
+    let at_end = tell.clone();
+    let listens = std::thread::Builder::new()
         .name("input".into())
         .spawn(move || {
             for line in stdin.split(b'\n').map_while(Result::ok) {
@@ -181,8 +187,12 @@ fn listen(stdin: impl BufRead + Send + 'static) -> Receiver<Input> {
                     return;
                 }
             }
+            let _ = tell.send(Input::End);
         });
-    told
+    if listens.is_err() {
+        // Without the thread nothing comes in.
+        let _ = at_end.send(Input::End);
+    }
 }
 
 fn understand(line: &[u8]) -> Option<Input> {
@@ -212,6 +222,8 @@ struct Player<'a> {
     memory: Memory,
     memory_file: PathBuf,
     input: Receiver<Input>,
+    /// For what comes in from its own commands.
+    tell: Sender<Input>,
     /// Messages that came during a turn.
     queue: Vec<String>,
     input_ended: bool,
@@ -227,6 +239,9 @@ impl Player<'_> {
         self.remember();
         while let Some(message) = self.next_message() {
             self.prompt = message;
+            if self.steps.get(self.memory.done) == Some(&Step::HangAtStart) {
+                self.say.fall_silent();
+            }
             self.say.init();
             match self.turn() {
                 Flow::Exit(code) => return code,
@@ -243,7 +258,15 @@ impl Player<'_> {
             // goes on behind them. All others can be done twice.
             let ends = matches!(
                 step,
-                Step::Exit(_) | Step::Signal(_) | Step::Hang { .. } | Step::EndTurnAndHang
+                Step::Exit(_)
+                    | Step::Signal(_)
+                    | Step::Hang { .. }
+                    | Step::HangAtStart
+                    | Step::CloseOutput
+                    | Step::Endless(_)
+                    | Step::Allocate { .. }
+                    | Step::RefusePrompt(_)
+                    | Step::EndTurnAndHang
             );
             if ends {
                 self.step_done();
@@ -278,13 +301,15 @@ impl Player<'_> {
         if !self.queue.is_empty() {
             return Some(self.queue.remove(0));
         }
-        loop {
+        while !self.input_ended {
             match self.input.recv() {
                 Ok(Input::Message(text)) => return Some(text),
                 Ok(Input::Interrupt(id)) => self.say.control_response(&id),
-                Err(_) => return None,
+                Ok(Input::Ran(_)) => {}
+                Ok(Input::End) | Err(_) => return None,
             }
         }
+        None
     }
 }
 

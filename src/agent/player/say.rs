@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 /// Prints the stream.
 pub(super) struct Speaker<'a> {
     out: &'a mut dyn Write,
+    mute: bool,
     session: String,
     cwd: String,
     messages: u64,
@@ -25,6 +26,7 @@ impl<'a> Speaker<'a> {
     pub(super) fn new(out: &'a mut dyn Write, session: &str, cwd: &Path) -> Self {
         Self {
             out,
+            mute: false,
             session: session.to_owned(),
             cwd: cwd.display().to_string(),
             messages: 0,
@@ -45,13 +47,21 @@ impl<'a> Speaker<'a> {
         self.raw(format!("{value}").as_bytes());
     }
 
-    /// Prints a line as it is. A reader that is gone is no error: the end follows anyway.
-    pub(super) fn raw(&mut self, line: &[u8]) {
-        let _ = self
-            .out
-            .write_all(line)
-            .and_then(|()| self.out.write_all(b"\n"))
-            .and_then(|()| self.out.flush());
+    /// Prints a line as it is; false when it cannot. A reader that is gone is no error: the
+    /// end follows anyway.
+    pub(super) fn raw(&mut self, line: &[u8]) -> bool {
+        self.mute
+            || self
+                .out
+                .write_all(line)
+                .and_then(|()| self.out.write_all(b"\n"))
+                .and_then(|()| self.out.flush())
+                .is_ok()
+    }
+
+    /// Prints nothing any more.
+    pub(super) fn fall_silent(&mut self) {
+        self.mute = true;
     }
 
     pub(super) fn init(&mut self) {
@@ -76,14 +86,37 @@ impl<'a> Speaker<'a> {
 
     /// A tool call with its result.
     pub(super) fn tool(&mut self, name: &str, input: &Value, said: &str, outcome: &Value) {
+        let id = self.call(name, input);
+        self.answer(&id, said, outcome);
+    }
+
+    /// A tool call that is still open; returns its id.
+    pub(super) fn call(&mut self, name: &str, input: &Value) -> String {
         let id = format!("toolu_{:08}", self.messages);
         self.assistant(&json!({"type": "tool_use", "id": id, "name": name, "input": input}));
+        id
+    }
+
+    /// The result of a tool call.
+    pub(super) fn answer(&mut self, id: &str, said: &str, outcome: &Value) {
         self.line(json!({
             "type": "user", "parent_tool_use_id": null,
             "message": {"role": "user", "content": [
-                {"type": "tool_result", "tool_use_id": id, "content": said}]},
+                {"type": "tool_result", "tool_use_id": id, "content": said,
+                 "is_error": outcome["interrupted"] == true}]},
             "tool_use_result": outcome,
         }));
+    }
+
+    /// The end of a turn that was interrupted.
+    pub(super) fn interrupted(&mut self, queued: usize) {
+        self.result(
+            &json!({
+                "subtype": "error_during_execution", "is_error": true,
+                "terminal_reason": "aborted_tools",
+            }),
+            queued,
+        );
     }
 
     fn assistant(&mut self, block: &Value) {
@@ -105,10 +138,10 @@ impl<'a> Speaker<'a> {
         }));
     }
 
-    pub(super) fn api_retry(&mut self, status: u64) {
+    pub(super) fn api_retry(&mut self, status: u64, delay_ms: u64) {
         self.line(json!({
             "type": "system", "subtype": "api_retry", "attempt": 1, "max_retries": 10,
-            "retry_delay_ms": 500, "error_status": status, "error": "scripted",
+            "retry_delay_ms": delay_ms, "error_status": status, "error": "scripted",
         }));
     }
 

@@ -91,6 +91,51 @@ fn cpu_ms(stat: &Stat) -> u64 {
     ticks.saturating_mul(1000) / procfs::ticks_per_second().max(1)
 }
 
+/// Bytes that a process and its reaped children read and wrote so far, by whatever way; none
+/// when it cannot be told.
+pub(super) fn io_bytes(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let value = |name: &str| -> Option<u64> {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?
+            .trim()
+            .parse()
+            .ok()
+    };
+    Some(value("rchar")?.saturating_add(value("wchar")?))
+}
+
+/// Memory of a process with its share of what it shares with others (PSS), bytes.
+pub(super) fn share_of_memory(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
+}
+
+/// The command line of a process, its words parted by blanks.
+pub(super) fn command_line(pid: i32) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
+    Some(line.trim().to_owned()).filter(|line| !line.is_empty())
+}
+
+/// Names this run of the system: process numbers and start times mean nothing in another.
+pub(super) fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// How many processes the kernel ended for want of memory since it runs.
+pub(super) fn kernel_kills() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))?
+        .trim()
+        .parse()
+        .ok()
+}
+
 /// The environment that a process was started with: `NAME=VALUE` with a zero after each.
 pub(super) fn environment(pid: i32) -> Option<Vec<u8>> {
     std::fs::read(format!("/proc/{pid}/environ")).ok()

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 pub use rustix::process::Signal;
 
 use crate::core::id::{OrchestrationId, TaskName};
+use crate::format::processes_file::ProcessesFile;
 
 /// Name of the environment variable that holds the [`Marker`].
 pub const MARK_VARIABLE: &str = "ORCHESTRA_MARK";
@@ -160,6 +161,12 @@ impl Tree {
     /// What the tree uses now.
     #[must_use]
     pub fn usage(&self) -> TreeUsage {
+        TreeUsage::of(&self.members())
+    }
+
+    /// The living processes of the tree with what each of them uses.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
         let only_below_me = self.below_me
             && self.roots.is_empty()
             && self.marker.is_none()
@@ -168,14 +175,14 @@ impl Tree {
         below
             .unwrap_or_else(|| self.scan(&HashSet::new(), &mut HashSet::new()))
             .into_iter()
-            .fold(TreeUsage::default(), |mut usage, row| {
-                if !row.ended {
-                    usage.processes += 1;
-                }
-                usage.memory_bytes += row.memory_bytes;
-                usage.cpu_ms += row.cpu_ms;
-                usage
+            .filter(|row| !row.ended)
+            .map(|row| Member {
+                key: row.key,
+                memory_bytes: row.memory_bytes,
+                cpu_ms: row.cpu_ms,
+                io_bytes: table::io_bytes(row.key.pid).unwrap_or(0),
             })
+            .collect()
     }
 
     /// Rows of the tree, ended ones included. `known` are processes that were part of it
@@ -248,6 +255,52 @@ impl Tree {
     }
 }
 
+/// A living process of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Who it is.
+    pub key: ProcessKey,
+    /// Its resident memory, bytes.
+    pub memory_bytes: u64,
+    /// CPU time of it and of its reaped children, milliseconds.
+    pub cpu_ms: u64,
+    /// Bytes that it and its reaped children read and wrote; 0 when that cannot be told.
+    pub io_bytes: u64,
+}
+
+impl Member {
+    /// Its memory with its share of what it shares with others (PSS), bytes; the resident one
+    /// where that cannot be told. Takes a moment for a large process.
+    #[must_use]
+    pub fn share_of_memory(&self) -> u64 {
+        table::share_of_memory(self.key.pid).unwrap_or(self.memory_bytes)
+    }
+}
+
+/// Ends one process at once, and nobody who got its number later.
+pub fn kill(key: ProcessKey) {
+    table::signal(key, Signal::KILL);
+}
+
+/// The command line of a process, for people.
+#[must_use]
+pub fn command_line(key: ProcessKey) -> Option<String> {
+    table::command_line(key.pid)
+}
+
+/// Names this run of the system: a [`ProcessKey`] means nothing in another one.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    table::boot_id()
+}
+
+/// How many processes the kernel ended for want of memory since it runs; none where that
+/// cannot be told.
+#[must_use]
+pub fn kernel_kills() -> Option<u64> {
+    table::kernel_kills()
+}
+
 /// What a tree uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TreeUsage {
@@ -258,6 +311,22 @@ pub struct TreeUsage {
     /// CPU time of all and of their reaped children, milliseconds. May fall when a process
     /// ends that nobody of the tree waited for.
     pub cpu_ms: u64,
+    /// Bytes that all and their reaped children read and wrote. May fall as well.
+    pub io_bytes: u64,
+}
+
+impl TreeUsage {
+    /// What these use together.
+    #[must_use]
+    pub fn of(members: &[Member]) -> Self {
+        members.iter().fold(Self::default(), |mut usage, member| {
+            usage.processes += 1;
+            usage.memory_bytes += member.memory_bytes;
+            usage.cpu_ms += member.cpu_ms;
+            usage.io_bytes += member.io_bytes;
+            usage
+        })
+    }
 }
 
 /// How to end a tree.
@@ -348,6 +417,26 @@ pub fn end_marked(token: &str, id: &OrchestrationId, task: Option<&TaskName>) ->
         &Tree::marked(Marker::new(token, id, task)),
         &EndPlan::default(),
     )
+}
+
+/// Ends what a lost supervisor left: what carries the marker, and what was last seen of the tree
+/// and is still the same process of the same run of the system.
+pub fn end_leftovers(marker: Marker, seen: Option<&ProcessesFile>) -> EndReport {
+    let boot_id = boot_id();
+    let roots = seen
+        .filter(|seen| boot_id.as_ref() == Some(&seen.boot_id))
+        .into_iter()
+        .flat_map(|seen| &seen.processes)
+        .map(|seen| ProcessKey {
+            pid: seen.pid,
+            start: seen.start,
+        })
+        .collect();
+    let tree = Tree {
+        roots,
+        ..Tree::marked(marker)
+    };
+    end(&tree, &EndPlan::default())
 }
 
 /// Makes orphans of this process's tree its children, for as long as it lives.

@@ -146,3 +146,32 @@ fn usage_is_measured() {
     end(&tree, &EndPlan::default());
     let _ = child.wait();
 }
+
+#[test]
+fn of_what_was_seen_only_the_very_process_of_this_boot_is_ended() {
+    use crate::format::SCHEMA_VERSION;
+    use crate::format::processes_file::SeenProcess;
+
+    // It carries another marker: nothing but the file knows it.
+    let mut child = start(&marker(&unique(), "a"), "exec sleep 600");
+    let key = ProcessKey::of(child.id()).unwrap();
+    let end = |boot_id: &str, start: u64| {
+        let seen = ProcessesFile {
+            schema_version: SCHEMA_VERSION,
+            boot_id: boot_id.into(),
+            processes: vec![SeenProcess {
+                pid: key.pid,
+                start,
+            }],
+        };
+        end_leftovers(marker(&unique(), "a"), Some(&seen))
+    };
+    let boot = boot_id().unwrap();
+    for (boot_id, start) in [("another boot", key.start), (&boot, key.start - 1)] {
+        assert_eq!(end(boot_id, start), EndReport::default());
+        assert!(key.is_alive());
+    }
+    assert_eq!(end(&boot, key.start).signalled, 1);
+    assert!(!key.is_alive());
+    let _ = child.wait();
+}

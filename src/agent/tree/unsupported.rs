@@ -25,6 +25,26 @@ pub(super) fn environment(_pid: i32) -> Option<Vec<u8>> {
     None
 }
 
+pub(super) fn io_bytes(_pid: i32) -> Option<u64> {
+    None
+}
+
+pub(super) fn share_of_memory(_pid: i32) -> Option<u64> {
+    None
+}
+
+pub(super) fn command_line(_pid: i32) -> Option<String> {
+    None
+}
+
+pub(super) fn boot_id() -> Option<String> {
+    None
+}
+
+pub(super) fn kernel_kills() -> Option<u64> {
+    None
+}
+
 pub(super) fn signal(_key: ProcessKey, _signal: Signal) {}
 
 pub(super) fn reap(_pid: i32) {}

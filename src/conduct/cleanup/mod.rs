@@ -12,6 +12,7 @@ mod task;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use orphans::{Orphan, orphans, release_orphaned_claims};
@@ -40,6 +41,29 @@ pub enum Which {
     All,
 }
 
+/// Whether things are tidied up, and what is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// What would happen is told, and nothing is done.
+    DryRun,
+    /// It is done, and all of it is told.
+    Told,
+    /// It is done. What goes is not measured: nobody is told of more than what stays, and of
+    /// the backups.
+    Quiet,
+}
+
+impl Manner {
+    fn is_dry_run(self) -> bool {
+        self == Self::DryRun
+    }
+
+    /// Whether somebody is told how large things are, and what is lost with them.
+    fn measures(self) -> bool {
+        self != Self::Quiet
+    }
+}
+
 /// What happens, or would happen, to one task's things.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -49,7 +73,7 @@ pub struct Item {
     pub worktree: Option<PathBuf>,
     /// Its branch, if it is there.
     pub branch: Option<BranchName>,
-    /// Bytes on disk of the worktree.
+    /// Bytes on disk of the worktree; 0 in [`Manner::Quiet`].
     pub bytes: u64,
     /// Why it is left alone; none when it goes.
     pub kept: Option<String>,
@@ -57,11 +81,12 @@ pub struct Item {
     pub failed: bool,
     /// The refs under which its work is kept.
     pub backups: Vec<String>,
-    /// What git ignores in the worktree: it goes with it, and no backup holds it.
+    /// What git ignores in the worktree: it goes with it, and no backup holds it. Empty in
+    /// [`Manner::Quiet`].
     pub ignored: Vec<String>,
 }
 
-/// Lists what there is to tidy up, and does it unless `dry_run`.
+/// Lists what there is to tidy up, and does it unless that is a dry run.
 ///
 /// Only what the journal says this run made, and what the run still holds a claim on, is
 /// looked at. Before a worktree goes, its uncommitted work is in a backup ref; before a branch
@@ -76,14 +101,16 @@ pub fn cleanup(
     context: &Context,
     state: &State,
     which: Which,
-    dry_run: bool,
+    manner: Manner,
 ) -> Result<Vec<Item>, GitError> {
     let room = Room {
         worktrees: context.repo.worktrees()?,
         // Looked once for all tasks: as a rule there is nothing to be ended.
-        has_processes: !dry_run && !tree::Tree::marked(run_marker(context)).find().is_empty(),
+        has_processes: !manner.is_dry_run()
+            && !tree::Tree::marked(run_marker(context)).find().is_empty(),
         which,
-        dry_run,
+        manner,
+        gitlinks: OnceLock::new(),
     };
     let mut wanted_tasks = Vec::new();
     for ix in state.every() {
@@ -117,7 +144,7 @@ pub fn cleanup(
         let done = own::tidy(context, &room, &mut item);
         items.extend(item.after(done));
     }
-    if !dry_run {
+    if !manner.is_dry_run() {
         // Succeeds only when nothing of anybody is left in it.
         let _ = fs::remove_dir(&context.settings.worktree_dir);
     }
@@ -159,7 +186,9 @@ struct Room {
     /// Whether there are processes of the run's instances.
     has_processes: bool,
     which: Which,
-    dry_run: bool,
+    manner: Manner,
+    /// Whether the commit on which the run stands may hold repositories, once asked.
+    gitlinks: OnceLock<bool>,
 }
 
 fn run_marker(context: &Context) -> tree::Marker {

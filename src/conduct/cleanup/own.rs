@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::conduct::context::Context;
 use crate::git::GitError;
-use crate::integrate::{integration_branch, is_checked_out, scratch_worktree};
+use crate::integrate::{integration_branch, scratch_worktree};
 
 use super::{Item, Room, Which, delete_branch, is_plain_folder, link_in, size};
 
@@ -17,7 +17,7 @@ pub(super) fn tidy(context: &Context, room: &Room, item: &mut Item) -> Result<bo
     let known = room.worktrees.iter().any(|w| w.path == path);
     // No task can have this name: it is ours, and holds nobody's work.
     let loose = !known && is_plain_folder(&path);
-    if !room.dry_run {
+    if !room.manner.is_dry_run() {
         remove_joining(context, room, &path);
     }
     let branch = integration_branch(context.run.id());
@@ -33,7 +33,8 @@ pub(super) fn tidy(context: &Context, room: &Room, item: &mut Item) -> Result<bo
     let mut waits = None;
     let mut branch = branch.filter(|_| tip.is_some());
     if let Some(there) = &branch {
-        if is_checked_out(repo, there)? {
+        // A person looks at it then: it is not deleted under them.
+        if repo.is_checked_out(there)? {
             waits = Some(format!("{there} is checked out"));
         } else if !delivered {
             // What is merged and not delivered waits for a person.
@@ -55,9 +56,11 @@ pub(super) fn tidy(context: &Context, room: &Room, item: &mut Item) -> Result<bo
     }
     item.worktree = there.then(|| path.clone());
     item.branch.clone_from(&branch);
-    item.bytes = if there { size(&path) } else { 0 };
+    if there && room.manner.measures() {
+        item.bytes = size(&path);
+    }
     item.kept = if there { link_in(&path) } else { waits };
-    if item.kept.is_some() || room.dry_run {
+    if item.kept.is_some() || room.manner.is_dry_run() {
         return Ok(true);
     }
     if known {

@@ -7,7 +7,7 @@ use crate::agent::tree;
 use crate::conduct::context::Context;
 use crate::core::id::{Oid, TaskName};
 use crate::core::record::Place;
-use crate::git::{BackupKind, GitError, Repo, WorktreeInfo};
+use crate::git::{BackupKind, GitError, TreeStatus, WorktreeInfo};
 use crate::store::claims;
 use crate::store::lock::{self, Lock};
 
@@ -72,28 +72,35 @@ pub(super) fn tidy(
         tip,
     };
     if there.listed.is_none() && there.tip.is_none() && !there.loose {
-        if !room.dry_run {
+        if !room.manner.is_dry_run() {
             release(context, place);
         }
         return Ok(false);
     }
     item.worktree = (there.listed.is_some() || there.loose).then(|| place.worktree.clone());
     item.branch = there.tip.as_ref().map(|_| place.branch.clone());
-    item.bytes = item.worktree.as_ref().map_or(0, |path| size(path));
+    if let Some(path) = item.worktree.as_ref().filter(|_| room.manner.measures()) {
+        item.bytes = size(path);
+    }
     // Held until all is gone, so that no instance begins meanwhile.
     let lock_path = context.run.lock(task);
-    let lock = if room.dry_run {
+    let lock = if room.manner.is_dry_run() {
         None
     } else {
         Lock::take_within(&lock_path, LOCK_PATIENCE).ok().flatten()
     };
-    let is_running = lock.is_none() && (!room.dry_run || lock::is_held(&lock_path));
-    item.kept = if is_running {
-        Some("its instance is running".into())
+    let is_running = lock.is_none() && (!room.manner.is_dry_run() || lock::is_held(&lock_path));
+    let mut looked = None;
+    if is_running {
+        item.kept = Some("its instance is running".into());
     } else {
-        why_kept(context, room, place, &there)?
-    };
+        match look(context, room, place, &there)? {
+            Ok(status) => looked = status,
+            Err(why) => item.kept = Some(why),
+        }
+    }
     if item.kept.is_none()
+        && room.manner.measures()
         && let Some(worktree) = &item.worktree
         && worktree.is_dir()
         && there.listed.is_some()
@@ -101,14 +108,15 @@ pub(super) fn tidy(
         item.ignored = repo.ignored_in(worktree)?;
         item.ignored.retain(|name| !is_own_settings(worktree, name));
     }
-    if item.kept.is_some() || room.dry_run {
+    if item.kept.is_some() || room.manner.is_dry_run() {
         return Ok(true);
     }
     if room.has_processes {
         // A lost supervisor may have left some that still write there.
         tree::end_marked(&context.token(), context.run.id(), Some(task));
+        looked = None;
     }
-    back_up(context, task, place, &there, item)?;
+    back_up(context, task, place, &there, looked, item)?;
     if there.listed.is_some() {
         repo.worktree_remove(&place.worktree, true)?;
     } else if there.loose {
@@ -151,20 +159,21 @@ fn is_still_ours(context: &Context, place: &Place) -> bool {
     }
 }
 
-/// Why a task's things are left alone; none when they go.
-fn why_kept(
+/// Looks whether a task's things go: then the state of the worktree, if there is one. Else why
+/// they are left alone, as the inner error.
+fn look(
     context: &Context,
     room: &Room,
     place: &Place,
     there: &There<'_>,
-) -> Result<Option<String>, GitError> {
+) -> Result<Result<Option<TreeStatus>, String>, GitError> {
     let repo = &context.repo;
     let full = place.branch.full_ref();
     if let Some(link) = link_in(&place.worktree) {
-        return Ok(Some(link));
+        return Ok(Err(link));
     }
     if room.which == Which::Success && there.tip.is_some() && !there.judgement.delivered {
-        return Ok(Some(format!(
+        return Ok(Err(format!(
             "its result is not in {} yet",
             context.settings.base_branch
         )));
@@ -174,19 +183,20 @@ fn why_kept(
         .iter()
         .any(|w| w.path != place.worktree && w.branch.as_deref() == Some(full.as_str()));
     if elsewhere {
-        return Ok(Some("its branch is checked out elsewhere".into()));
+        return Ok(Err("its branch is checked out elsewhere".into()));
     }
     let Some(listed) = there.listed else {
-        return Ok((there.loose && !is_plain_folder(&place.worktree)).then(|| {
-            format!(
+        if there.loose && !is_plain_folder(&place.worktree) {
+            return Ok(Err(format!(
                 "{} is no worktree but a repository of its own: move it away first",
                 place.worktree.display()
-            )
-        }));
+            )));
+        }
+        return Ok(Ok(None));
     };
     // Detached, it holds nothing but its commit, of which there is a backup.
     if listed.branch.as_ref().is_some_and(|b| *b != full) {
-        return Ok(Some("its worktree is on another branch now".into()));
+        return Ok(Err("its worktree is on another branch now".into()));
     }
     // Git locks a worktree while it makes it: the making of this one was cut off.
     if listed
@@ -194,26 +204,37 @@ fn why_kept(
         .as_ref()
         .is_some_and(|why| why != "initializing")
     {
-        return Ok(Some(
+        return Ok(Err(
             "its worktree is locked (`git worktree unlock` frees it)".into(),
         ));
     }
-    if listed.path.is_dir() {
-        return repository_inside(repo, &listed.path);
+    if !listed.path.is_dir() {
+        return Ok(Ok(None));
     }
-    Ok(None)
+    let status = repo.status(&listed.path)?;
+    Ok(
+        match repository_inside(context, room, &listed.path, &status)? {
+            Some(why) => Err(why),
+            None => Ok(Some(status)),
+        },
+    )
 }
 
 /// Of a repository inside a worktree a backup holds the id of its commit, and nothing else.
-fn repository_inside(repo: &Repo, worktree: &Path) -> Result<Option<String>, GitError> {
-    let status = repo.status(worktree)?;
+fn repository_inside(
+    context: &Context,
+    room: &Room,
+    worktree: &Path,
+    status: &TreeStatus,
+) -> Result<Option<String>, GitError> {
     let nested = status.untracked.iter().find(|path| path.ends_with('/'));
     if let Some(path) = nested.or(status.submodules.first()) {
         return Ok(Some(format!(
             "{path} in it is a repository whose work no backup holds: move it away first"
         )));
     }
-    let own = repo.own_commits_inside(worktree)?;
+    let gitlinks = may_hold_gitlinks(context, room, worktree, status);
+    let own = context.repo.own_commits_inside(worktree, gitlinks)?;
     Ok(own.first().map(|name| {
         format!(
             "the submodule {name} in it has commits that are nowhere else: push them, or fetch \
@@ -222,19 +243,41 @@ fn repository_inside(repo: &Repo, worktree: &Path) -> Result<Option<String>, Git
     }))
 }
 
+/// Whether repositories may be tracked in a worktree: those of the commit on which the run
+/// stands, looked for once, and those that came since. Without certainty, yes.
+fn may_hold_gitlinks(context: &Context, room: &Room, worktree: &Path, status: &TreeStatus) -> bool {
+    let (repo, base) = (&context.repo, &context.settings.base_commit);
+    if !status.is_index_as_committed() {
+        return true;
+    }
+    let in_base = || repo.has_gitlinks(base).unwrap_or(true);
+    if *room.gitlinks.get_or_init(in_base) {
+        return true;
+    }
+    match repo.head_at(worktree).map(|head| head.oid().cloned()) {
+        Ok(Some(head)) => repo.adds_gitlinks(base, &head).unwrap_or(true),
+        _ => true,
+    }
+}
+
 /// Keeps all that would be lost: uncommitted work, the commits of the branch, and the commit
-/// of a worktree that is on no branch.
+/// of a worktree that is on no branch. The state of the worktree is looked at anew unless it
+/// was `looked` at since anything last wrote there.
 fn back_up(
     context: &Context,
     task: &TaskName,
     place: &Place,
     there: &There<'_>,
+    looked: Option<TreeStatus>,
     item: &mut Item,
 ) -> Result<(), GitError> {
     let repo = &context.repo;
     let message = format!("Uncommitted work of {task} before its worktree went");
     let work = match there.listed {
-        Some(listed) if listed.path.is_dir() => repo.snapshot(&listed.path, &message)?,
+        Some(listed) if listed.path.is_dir() => {
+            let status = looked.map_or_else(|| repo.status(&listed.path), Ok)?;
+            repo.snapshot_of(&listed.path, &status, &message)?
+        }
         None if there.loose => {
             let parent = there.tip.as_ref().unwrap_or(&place.base);
             repo.snapshot_folder(&place.worktree, parent, &message)?

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::core::id::Oid;
 use crate::git::testkit::{Fixture, oid, write_executable};
-use crate::git::{Backend, ChangeKind, GitError, Identity, Lines, Repo};
+use crate::git::{Backend, ChangeKind, GitError, Identity, KeptAuthor, Lines, Repo};
 
 /// Both backends of a repository that both can serve.
 fn both(f: &Fixture) -> [Repo; 2] {
@@ -286,4 +286,26 @@ fn exotic_repositories_serve_everything() {
         let commit = repo.commit(&tree, &[first], "x", None).unwrap();
         assert_eq!(repo.tree_of(&commit).unwrap(), tree);
     }
+}
+
+#[test]
+fn an_author_is_kept_and_the_time_is_not() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let kept = KeptAuthor::default();
+    let first = kept.get(&repo).unwrap();
+    f.git(&["config", "user.name", "Somebody else"]);
+    let tree = repo.tree_of(&oid(&f.git(&["rev-parse", "HEAD"]))).unwrap();
+    let made = |author| repo.commit_by(&author, &tree, &[], "x").unwrap();
+    let shown = |commit: &Oid| f.git(&["show", "-s", "--format=%an %ae %cn %ce", commit.as_str()]);
+    let (first, second) = (made(first), made(kept.get(&repo).unwrap()));
+    assert_eq!(shown(&first), shown(&second));
+    let asked = made(repo.author(None).unwrap());
+    assert!(shown(&asked).contains("Somebody else"));
+    let seconds = |commit: &Oid| -> i64 {
+        let text = f.git(&["show", "-s", "--format=%ct", commit.as_str()]);
+        text.parse().unwrap()
+    };
+    assert!(seconds(&second) >= seconds(&first));
+    assert!(seconds(&asked) - seconds(&second) < 60);
 }

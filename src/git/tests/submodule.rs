@@ -1,7 +1,7 @@
 //! Submodules in new worktrees.
 
-use crate::git::WorktreeSpec;
-use crate::git::testkit::{Fixture, git_in, oid, read, write_in};
+use crate::git::testkit::{Fixture, commit_in, git_in, oid, read, write_in};
+use crate::git::{Backend, WorktreeSpec};
 
 const LOCAL: [&str; 2] = ["-c", "protocol.file.allow=always"];
 
@@ -72,6 +72,62 @@ fn submodules_are_filled_from_the_main_checkout() {
     git_in(&path.join("libs/outer"), &["checkout", "-q", "."]);
     repo.worktree_remove(&path, false).unwrap();
     assert!(!path.exists());
+}
+
+#[test]
+fn gitlinks_are_seen_declared_or_not() {
+    let f = Fixture::new();
+    let bare = oid(&f.git(&["rev-parse", "HEAD"]));
+    f.write("deep/below/file", "x\n");
+    let plain = f.commit("files");
+    f.write("deep/own/code", "x\n");
+    let own = f.root.join("deep/own");
+    git_in(&own, &["init", "-q"]);
+    git_in(&own, &["config", "user.name", "T"]);
+    git_in(&own, &["config", "user.email", "t@example.invalid"]);
+    commit_in(&own, "inner");
+    let linked = f.commit("a repository in a folder");
+    f.write("file", "x\n");
+    let after = f.commit("another file");
+    let repo = f.repo();
+    for (commit, has) in [
+        (&bare, false),
+        (&plain, false),
+        (&linked, true),
+        (&after, true),
+    ] {
+        assert_eq!(repo.has_gitlinks(commit).unwrap(), has, "{commit}");
+    }
+    assert!(!repo.adds_gitlinks(&bare, &plain).unwrap());
+    assert!(repo.adds_gitlinks(&bare, &after).unwrap());
+    assert!(!repo.adds_gitlinks(&linked, &after).unwrap());
+    assert!(!repo.adds_gitlinks(&linked, &bare).unwrap());
+    write_in(&own, "code", "y\n");
+    commit_in(&own, "inner again");
+    let moved = f.commit("the repository moved on");
+    assert!(repo.adds_gitlinks(&after, &moved).unwrap());
+    let named = repo.own_commits_inside(&f.root, true).unwrap();
+    assert_eq!(named, ["deep/own"]);
+    // What the library cannot tell counts as yes.
+    let slow = repo.with_backend(Backend::Command);
+    assert!(slow.has_gitlinks(&bare).unwrap() && slow.adds_gitlinks(&bare, &bare).unwrap());
+}
+
+#[test]
+fn an_index_is_as_committed_or_is_asked() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let known = || repo.status(&f.root).unwrap().is_index_as_committed();
+    f.write("new", "x\n");
+    assert!(known(), "untracked files are not in it");
+    f.git(&["add", "-N", "new"]);
+    assert!(!known());
+    f.git(&["add", "new"]);
+    assert!(!known());
+    f.commit("new");
+    assert!(known());
+    f.git(&["rm", "-q", "--cached", "new"]);
+    assert!(!known());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::core::id::Oid;
 use crate::git::testkit::{Fixture, branch, git_in, oid, read, write_executable, write_in};
-use crate::git::{GitError, Head, Repo, WorktreeSpec};
+use crate::git::{Backend, GitError, Head, Repo, WorktreeSpec};
 
 fn spec(path: &Path, name: &str, at: &Oid) -> WorktreeSpec {
     WorktreeSpec {
@@ -433,4 +433,73 @@ fn a_record_that_another_git_is_writing_is_waited_for() {
         std::fs::write(&file, &content).unwrap();
         assert_eq!(listing.join().unwrap().unwrap().len(), 2);
     });
+}
+
+#[test]
+fn what_is_read_without_a_process_is_what_git_says() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let slow = repo.with_backend(Backend::Command);
+    let at = head(&f);
+    let (on, off) = (f.beside("on"), f.beside("off"));
+    repo.worktree_add(&spec(&on, "task/on", &at)).unwrap();
+    repo.worktree_add(&spec(&off, "", &at)).unwrap();
+    f.git(&["branch", "task/free"]);
+    let agree = |name: &str, there: bool| {
+        let name = branch(name);
+        assert_eq!(repo.is_checked_out(&name).unwrap(), there, "{name}");
+        assert_eq!(slow.is_checked_out(&name).unwrap(), there, "{name}");
+    };
+    agree("main", true);
+    agree("task/on", true);
+    agree("task/free", false);
+    agree("task", false);
+    git_in(&off, &["checkout", "-q", "task/free"]);
+    agree("task/free", true);
+    git_in(&off, &["checkout", "-q", "--orphan", "task/unborn"]);
+    agree("task/unborn", true);
+    agree("task/free", false);
+    git_in(&off, &["checkout", "-q", "--force", "--detach", "main"]);
+    let detached = Head::Detached { oid: at };
+    assert_eq!(repo.head_at(&off).unwrap(), detached);
+    assert_eq!(slow.head_at(&off).unwrap(), detached);
+    // A branch as very old versions of git wrote it down, which is no commit.
+    let file = f.root.join(".git/HEAD");
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("refs/heads/main", &file).unwrap();
+    assert_eq!(repo.head().unwrap().branch(), Some(&branch("main")));
+    agree("main", true);
+
+    let registered = |path: &Path| repo.is_registered(path).unwrap();
+    assert!(registered(&on) && registered(&off));
+    assert!(!registered(&f.beside("none")) && !registered(&f.root));
+    std::fs::remove_dir_all(&on).unwrap();
+    assert!(registered(&on), "a record without a folder");
+    f.git(&["worktree", "prune"]);
+    assert!(!registered(&on));
+    // By another way to the same folder.
+    let link = f.beside("link");
+    std::os::unix::fs::symlink(off.parent().unwrap(), &link).unwrap();
+    assert!(registered(&link.join("off")));
+    repo.worktree_remove(&link.join("off"), false).unwrap();
+    assert!(!off.exists() && !registered(&off));
+}
+
+#[test]
+fn hooks_are_found_wherever_they_come_from() {
+    let f = Fixture::new();
+    let repo = f.repo();
+    let name = "post-checkout";
+    assert!(!repo.may_have_hook(name));
+    f.hook(name, "exit 0");
+    assert!(repo.may_have_hook(name));
+    std::fs::remove_file(f.root.join(".git/hooks").join(name)).unwrap();
+    assert!(!repo.may_have_hook(name));
+    // What was heard before is void when the configuration changes.
+    f.git(&["config", "core.hooksPath", "hooks"]);
+    assert!(repo.may_have_hook(name));
+    f.git(&["config", "--unset", "core.hooksPath"]);
+    assert!(!repo.may_have_hook(name));
+    f.git(&["config", "hook.mine.command", "true"]);
+    assert!(repo.may_have_hook(name));
 }

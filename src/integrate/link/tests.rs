@@ -4,6 +4,7 @@ mod histories;
 mod signing;
 
 use super::*;
+use crate::git::KeptAuthor;
 use crate::git::testkit::{Content, Fixture, Import, Node, branch, oid};
 use crate::integrate::mechanical::Conflict;
 
@@ -228,9 +229,16 @@ fn what_was_built_on_a_squashed_result_is_merged_on_that_ground() {
     let (a, b) = (task("a", &ids[a]), task("b", &ids[b]));
     let name = crate::core::id::TaskName::parse("c").unwrap();
     let settle = |_: &Oid, _: &MergeTask, _: Conflict<'_>| panic!("a conflict");
-    let both = super::super::base_for(&repo, &ids[base], &[a.clone(), b.clone()], &name, settle)
-        .unwrap()
-        .unwrap();
+    let both = super::super::base_for(
+        &repo,
+        &KeptAuthor::default(),
+        &ids[base],
+        &[a.clone(), b.clone()],
+        &name,
+        settle,
+    )
+    .unwrap()
+    .unwrap();
     let c = f.commit_on(&both, &[("f", &lines(&[(3, "a and c"), (9, "b and c")]))]);
     let c = f.commit_on(&c, &[("g", "c\n")]);
     let c = task("c", &c);

@@ -21,6 +21,7 @@ use crate::core::retry::RetryPolicy;
 use crate::core::state::{Phase, Policy, State, TaskFacts, TaskState};
 use crate::core::step::step;
 use crate::core::time::{Millis, Timestamp};
+use crate::git::KeptAuthor;
 use crate::git::testkit::{Fixture, Node, oid};
 
 /// One change of a commit, to one of a few files.
@@ -251,6 +252,7 @@ struct Run<'w> {
     dirty: BTreeSet<String>,
     before: Option<Uncommitted>,
     stop: AtomicBool,
+    author: KeptAuthor,
     told: Mutex<Vec<String>>,
     seen: Seen,
 }
@@ -303,6 +305,7 @@ impl<'w> Run<'w> {
             dirty: BTreeSet::new(),
             before: None,
             stop: AtomicBool::new(false),
+            author: KeptAuthor::default(),
             told: Mutex::new(Vec::new()),
             seen: Seen::default(),
             world,
@@ -500,7 +503,16 @@ impl<'w> Run<'w> {
             })
         };
         let base = &self.world.base;
-        match base_for(repo, base, &dependencies, name, settle_nothing).unwrap() {
+        match base_for(
+            repo,
+            &self.author,
+            base,
+            &dependencies,
+            name,
+            settle_nothing,
+        )
+        .unwrap()
+        {
             Ok(base) => Event::Prepared {
                 task,
                 place: Place {
@@ -561,15 +573,16 @@ impl<'w> Run<'w> {
             lockfiles: BTreeMap::new(),
             scratch: f.beside("scratch"),
             log: f.beside("verify.log"),
+            author: &self.author,
             stop: &self.stop,
             tell: &tell,
         };
-        let proven = self.state.queue().proven().iter();
-        let before: Vec<MergeTask> = proven
-            .filter_map(|link| self.merge_task(self.state.find(&link.task)?))
-            .collect();
         match work {
             QueueWork::Merge { onto, items, trial } => {
+                let under = self.state.queue().under(*trial).iter();
+                let before: Vec<MergeTask> = under
+                    .filter_map(|link| self.merge_task(self.state.find(&link.task)?))
+                    .collect();
                 let tasks: Vec<MergeTask> = items.iter().filter_map(|i| self.queued(i)).collect();
                 bench.merge(onto.as_ref(), &before, &tasks, *trial)
             }
@@ -654,25 +667,35 @@ impl<'w> Run<'w> {
             };
             let kept = self.git(&["for-each-ref", "--contains", commit.as_str()]);
             prop_assert_ne!(kept, "", "the red commit of {} is lost", task);
-            let mut closure = vec![self.state.find(task).unwrap()];
-            let mut at = 0;
-            while at < closure.len() {
-                closure.extend(self.state.facts(closure[at]).needs.clone());
-                at += 1;
-            }
-            let works: Vec<&Work> = closure
-                .iter()
-                .map(|ix| &self.case.works[ix.index()])
-                .collect();
+            let works = self.works_below(vec![self.state.find(task).unwrap()]);
             let halves: BTreeSet<u8> = works.iter().filter_map(|w| w.half).collect();
             if with.is_empty() {
                 let own = works.iter().any(|w| w.red) || halves.len() == 2;
                 prop_assert!(own, "{} is blamed wrongly", task);
             } else {
                 prop_assert!(!halves.is_empty(), "{} is blamed wrongly: {:?}", task, with);
+                let partners = with.iter().filter_map(|name| self.state.find(name));
+                let together = self.works_below(partners.collect());
+                let all = halves
+                    .into_iter()
+                    .chain(together.iter().filter_map(|w| w.half));
+                let all: BTreeSet<u8> = all.collect();
+                prop_assert_eq!(all.len(), 2, "{} is red with others than {:?}", task, with);
             }
         }
         Ok(())
+    }
+
+    /// What these tasks do, and those that they build on.
+    fn works_below(&self, tasks: Vec<TaskIx>) -> Vec<&Work> {
+        let mut closure = tasks;
+        let mut at = 0;
+        while at < closure.len() {
+            closure.extend(self.state.facts(closure[at]).needs.clone());
+            at += 1;
+        }
+        let works = closure.iter().map(|ix| &self.case.works[ix.index()]);
+        works.collect()
     }
 
     /// Uncommitted work is in the way: that is so, it is told, and what was proved waits for

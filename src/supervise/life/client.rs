@@ -38,6 +38,8 @@ pub(super) struct Client {
     pub(super) stdin: Option<Sender<String>>,
     /// What of its output was read to the end.
     pub(super) drained: Drained,
+    /// When its stream of events ended.
+    pub(super) stream_ended: Option<Instant>,
     /// How and when it ended.
     pub(super) exit: Option<(Exit, Instant)>,
 }

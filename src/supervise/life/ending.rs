@@ -40,6 +40,7 @@ impl Life<'_> {
         };
         let report = tree::end(&tree, &plan);
         if !report.left.is_empty() {
+            self.memory.kill_group();
             let pids: Vec<String> = report.left.iter().map(|k| k.pid.to_string()).collect();
             self.report.status.last_error = Some(format!(
                 "processes that cannot be ended are left: {}",
@@ -62,6 +63,7 @@ impl Life<'_> {
             self.changed(changes);
         }
         self.last_status(&end);
+        self.known.forget();
         if let AttemptEnd::Complete { head, .. } = &end {
             let marker = json!({
                 "schemaVersion": SCHEMA_VERSION,
@@ -102,7 +104,8 @@ impl Life<'_> {
         }
         let exit = self.agent.as_ref().and_then(|a| a.exit);
         let exit = exit.map(|(exit, _)| exit).unwrap_or_default();
-        let (class, detail) = classify::of_exit(exit, &self.heard.stderr_tail);
+        let (class, detail) =
+            classify::of_exit(exit, &self.heard.stderr_tail, self.memory.ran_out(exit));
         AttemptEnd::Failed { class, detail }
     }
 
@@ -161,7 +164,8 @@ impl Life<'_> {
             outcome: with_faults(end.clone(), self.report.fault(), self.log_fault.as_deref()),
             cost_usd: self.heard.costs.attempt_usd(),
             tokens: self.heard.costs.attempt_tokens(),
-            duration_ms: u64::try_from(self.times.age().as_millis()).ok(),
+            peak_memory_bytes: self.memory.peak,
+            duration_ms: Some(self.times.spent()),
             resets_at: None,
             session_seen: self.heard.session_seen,
             ended_at: rfc3339(now()),

@@ -6,8 +6,11 @@
 //! | `start` | set-up, and the start of the agent |
 //! | `client` | the agent's process: talking to it, whether it lives |
 //! | `stream` | what follows from the events of its stream |
+//! | `budget` | the attempt's grant of money and tokens |
 //! | `rounds` | the gate: looking, sending back, confirming |
 //! | `requests` | what others want of the instance; stuck, and the answer |
+//! | `silence` | what is done about an instance that gives no sign of life |
+//! | `memory` | what is done about one that uses too much memory |
 //! | `time` | what happens because time goes by: deadlines, measuring |
 //! | `ending` | the last acts and the outcome |
 //!
@@ -16,10 +19,13 @@
 //! `Working` or on to `Closing`; `Stopping` is an interrupted turn on its way to `Closing`.
 //! Everything ends in `Closing`, and nothing leads back from there.
 
+mod budget;
 mod client;
 mod ending;
+mod memory;
 mod requests;
 mod rounds;
+mod silence;
 mod start;
 mod stream;
 mod time;
@@ -32,7 +38,8 @@ use std::time::{Duration, Instant};
 
 use super::Supervision;
 use super::gate::Rules;
-use super::liveness::Liveness;
+use super::leftovers::Known;
+use super::liveness::{Clock, Liveness};
 use super::ports;
 use super::report::{Report, now};
 use super::watch::{self, Msg};
@@ -70,7 +77,7 @@ enum Phase {
     /// The end of an interrupted turn.
     Stopping(Instant),
     /// The end of the process, whose input is closed.
-    Closing(Instant),
+    Closing,
 }
 
 /// The life of one attempt.
@@ -84,7 +91,17 @@ pub(super) struct Life<'a> {
     phase: Phase,
     agent: Option<Client>,
     heard: Heard,
+    clock: Clock,
     signs: Liveness,
+    /// What the session is told once the interrupt that was sent has ended its turn.
+    nudging: Option<String>,
+    /// Silence as the status tells it.
+    silence: Option<silence::Told>,
+    memory: memory::Memory,
+    /// Its processes, for whoever finds this supervisor lost.
+    known: Known,
+    /// Since when it is to stop at the next boundary between two tool calls.
+    yielding: Option<Instant>,
     times: Timetable,
     /// How it ends, once that is decided.
     ending: Option<AttemptEnd>,
@@ -145,7 +162,13 @@ impl<'a> Life<'a> {
             phase: Phase::Setup,
             agent: None,
             heard,
-            signs: Liveness::new(now()),
+            clock: Clock::begin(),
+            signs: Liveness::new(launch.limits.silence(), now()),
+            nudging: None,
+            silence: None,
+            memory: memory::Memory::new(launch.limits.max_memory()),
+            known: Known::new(run.processes(task)),
+            yielding: None,
             times: Timetable::begin(Duration::from_secs(launch.timeout_seconds)),
             ending: None,
             candidate: None,
@@ -225,6 +248,7 @@ impl<'a> Life<'a> {
             Msg::StreamEnd => {
                 if let Some(agent) = &mut self.agent {
                     agent.drained.stream = true;
+                    agent.stream_ended = Some(Instant::now());
                 }
             }
             Msg::StderrEnd => {
@@ -260,7 +284,7 @@ impl<'a> Life<'a> {
         if let Some(agent) = &mut self.agent {
             agent.close();
         }
-        self.phase = Phase::Closing(Instant::now());
+        self.phase = Phase::Closing;
     }
 
     /// Ends the attempt as failed, unless it is decided already how it ends.

@@ -1,7 +1,7 @@
 //! What others want of the instance: stop, a message; and being stuck until one comes.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Life, Phase};
 use crate::core::attempt::AttemptEnd;
@@ -12,6 +12,8 @@ use crate::format::instance_request::InstanceRequest;
 use crate::format::status_file::InstanceStatus;
 use crate::store::instance_inbox;
 
+/// How long an instance that is to make room may take to come to a boundary.
+const YIELD_PATIENCE: Duration = Duration::from_secs(60);
 /// Longest part of a message in the log, characters.
 const SHOWN_MESSAGE: usize = 160;
 /// Longest part of the reason why an instance is stuck in the log, characters.
@@ -99,6 +101,11 @@ impl Life<'_> {
             // Done is done: a pause that comes this late changes nothing.
             StopHow::Pause | StopHow::Yield
                 if self.ending.is_some() || self.candidate.is_some() => {}
+            StopHow::Yield if self.yielding.is_some() => {}
+            StopHow::Yield if matches!(self.phase, Phase::Working | Phase::Gating) => {
+                self.yielding = Some(Instant::now());
+                self.note("asked to make room: it stops after the present tool call");
+            }
             StopHow::Pause | StopHow::Yield => {
                 self.ending = Some(AttemptEnd::Paused);
                 self.stop_work.store(true, Ordering::Relaxed);
@@ -110,6 +117,23 @@ impl Life<'_> {
                     self.close();
                 }
             }
+        }
+    }
+
+    /// No tool is open: one that is to make room does so.
+    pub(super) fn at_boundary(&mut self) {
+        if self.yielding.is_some() {
+            self.stop(StopHow::Pause);
+        }
+    }
+
+    /// One that is to make room and comes to no boundary is interrupted.
+    pub(super) fn look_at_yielding(&mut self, at: Instant) {
+        if self
+            .yielding
+            .is_some_and(|since| at >= since + YIELD_PATIENCE)
+        {
+            self.stop(StopHow::Pause);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Life, Phase};
 use crate::core::attempt::{AttemptEnd, FailureClass};
+use crate::core::event::StopHow;
 use crate::core::id::Oid;
 use crate::format::claude_stream::one_line;
 use crate::supervise::gate::{self, Lack};
@@ -75,9 +76,17 @@ impl Life<'_> {
 
     fn send_back(&mut self, lacks: &[Lack]) {
         let detail = gate::detail(lacks);
+        if self.yielding.is_some() {
+            self.stop(StopHow::Pause);
+            return;
+        }
         if self.rounds >= self.launch.gate_rounds || !self.agent_listens() {
             let (class, detail) = self.gate_failure(lacks, detail);
             self.fail(class, detail);
+            return;
+        }
+        if let Some(spent) = self.money_is_spent() {
+            self.fail(FailureClass::Budget, format!("{spent}; missing: {detail}"));
             return;
         }
         self.rounds += 1;

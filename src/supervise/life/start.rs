@@ -86,6 +86,7 @@ impl Life<'_> {
                 self.report.status.activity = Some("started".into());
                 self.phase = Phase::Working;
                 self.times.agent_started();
+                self.enclose();
                 let prompt = self.launch.prompt.clone();
                 self.say(&prompt);
                 // Messages that waited for a session.
@@ -121,6 +122,7 @@ impl Life<'_> {
             key,
             stdin: None,
             drained: Drained::default(),
+            stream_ended: None,
             exit: None,
         });
         let text = |e: std::io::Error| format!("cannot start a thread: {e}");
@@ -128,7 +130,8 @@ impl Life<'_> {
         let ended = move || drop(tell.send(Msg::Exit));
         process::on_end(agent.child.id(), ended).map_err(text)?;
         agent.stdin = Some(watch::write_stdin(stdin).map_err(text)?);
-        watch::read_stream(stdout, log, self.tell.clone()).map_err(text)?;
+        let room = self.launch.limits.max_log();
+        watch::read_stream(stdout, log, room, self.tell.clone()).map_err(text)?;
         watch::read_stderr(stderr, self.tell.clone()).map_err(text)
     }
 }

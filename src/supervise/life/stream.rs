@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use super::requests::says_stuck;
 use super::{Life, Phase};
+use crate::core::liveness::Doing;
+use crate::core::time::Millis;
 use crate::format::claude_stream::{
-    ApiRetry, Assistant, Event, TurnResult, User, one_line, tool_subject,
+    ApiRetry, Assistant, Event, NOT_JSON, TurnResult, User, one_line, tool_subject,
 };
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::supervise::classify;
 use crate::supervise::costs::Costs;
 use crate::supervise::progress::Todos;
-use crate::supervise::report::now;
 
 /// How much of the standard error is kept, bytes.
 const STDERR_TAIL: usize = 4000;
@@ -25,6 +26,10 @@ pub(super) struct Heard {
     pub(super) session_seen: bool,
     pub(super) todos: Todos,
     pub(super) costs: Costs,
+    /// Whether it was told that its budget is nearly spent.
+    pub(super) warned_of_budget: bool,
+    /// Whether the model said anything in the present turn.
+    pub(super) said_something: bool,
     /// The end of the last turn.
     pub(super) last_result: Option<TurnResult>,
     /// Calls that were denied, the first few of them.
@@ -70,13 +75,13 @@ impl Heard {
 
 impl Life<'_> {
     pub(super) fn on_event(&mut self, event: Event) {
-        self.signs.event(now());
-        self.times.something_happened();
-        if let Phase::Closing(since) = &mut self.phase
-            && self.candidate.is_some()
-        {
-            *since = Instant::now();
+        // What is no JSON is not the client's word; and one that is ended because it failed
+        // does not put that off by talking on.
+        let is_noise = event == Event::Other(NOT_JSON.into());
+        if !is_noise && (self.phase != Phase::Closing || self.candidate.is_some()) {
+            self.signs.heard(self.clock.now());
         }
+        self.times.something_happened();
         match event {
             Event::Init { session, .. } => {
                 self.heard.session_seen = true;
@@ -109,6 +114,10 @@ impl Life<'_> {
     }
 
     fn on_assistant(&mut self, said: &Assistant) {
+        self.heard.said_something = true;
+        if self.nudging.is_none() {
+            self.signs.said(said);
+        }
         if !said.from_subagent {
             self.turn_began();
         }
@@ -129,6 +138,7 @@ impl Life<'_> {
             self.report.status.activity = Some(text);
         }
         self.report.status.tokens = self.heard.costs.task_tokens();
+        self.look_at_tokens();
     }
 
     fn on_user(&mut self, user: &User) {
@@ -137,9 +147,15 @@ impl Life<'_> {
                 self.report.status.progress = self.heard.todos.progress();
             }
         }
+        self.signs.answered(user);
+        let between_calls = self.signs.doing() != Doing::InTools;
+        if !user.results.is_empty() && between_calls && self.phase == Phase::Working {
+            self.at_boundary();
+        }
     }
 
     fn on_retry(&mut self, retry: &ApiRetry) {
+        self.signs.waits(Millis(retry.delay_ms), self.clock.now());
         let status = retry.status.map_or(String::new(), |s| format!(" {s}"));
         let text = format!(
             "the provider answers{status} {}: try {} of {}",
@@ -159,6 +175,12 @@ impl Life<'_> {
         if !result.permission_denials.is_empty() {
             self.note(&format!("denied: {}", self.heard.denials.join("; ")));
         }
+        self.signs.turn_ended();
+        let nothing_done = result.num_turns == Some(0) && !self.heard.said_something;
+        self.heard.said_something = false;
+        if self.goes_on_after_nudge(&result) {
+            return;
+        }
         let well = classify::ended_well(&result);
         let more = result.queued_turns > 0;
         self.heard.last_result = Some(result);
@@ -170,9 +192,15 @@ impl Life<'_> {
                     self.fail(class, detail);
                 }
             }
+            Phase::Working if well && nothing_done => {
+                if let Some(result) = &self.heard.last_result {
+                    let (class, detail) = classify::of_refused_prompt(result);
+                    self.fail(class, detail);
+                }
+            }
             Phase::Working if more => {}
             Phase::Working => self.turn_ended_well(),
-            Phase::Setup | Phase::Gating | Phase::Waiting(_) | Phase::Closing(_) => {}
+            Phase::Setup | Phase::Gating | Phase::Waiting(_) | Phase::Closing => {}
         }
     }
 
@@ -183,6 +211,7 @@ impl Life<'_> {
         }
         if self.report.status.status == InstanceStatus::Stuck {
             self.phase = Phase::Waiting(Instant::now());
+            self.at_boundary();
         } else {
             self.start_gate();
         }

@@ -4,15 +4,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Life, Phase, TICK};
-use crate::agent::tree::{ProcessKey, Tree, reap_orphans};
+use crate::agent::tree::{ProcessKey, Tree, TreeUsage, reap_orphans};
 use crate::core::attempt::FailureClass;
 use crate::core::time::Millis;
 use crate::supervise::evidence::Changes;
-use crate::supervise::report::{now, rfc3339};
+use crate::supervise::report::rfc3339;
 use crate::supervise::watch::Msg;
 
 /// How often processes are measured.
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// The same when their memory is limited: it can grow fast.
+const SAMPLE_CAPPED_EVERY: Duration = Duration::from_millis(500);
 /// When they are first measured, so that short lives are seen too.
 const FIRST_SAMPLE: Duration = Duration::from_millis(300);
 /// How often the worktree is measured, at most; and never more than a tenth of the time.
@@ -21,15 +23,14 @@ const MEASURE_EVERY: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long an interrupted turn may take to end.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
-/// How long a client with closed input may be silent before it is ended.
-const CLOSE_GRACE: Duration = Duration::from_secs(10);
 
 /// When what is due.
 #[derive(Debug)]
 pub(super) struct Timetable {
-    begun: Instant,
     /// The end of the task's time.
     deadline: Instant,
+    /// When the attempt began, without the time in which it waited for a person.
+    began: Instant,
     next_look: Instant,
     next_sample: Instant,
     next_measure: Instant,
@@ -45,8 +46,8 @@ impl Timetable {
     pub(super) fn begin(time: Duration) -> Self {
         let begin = Instant::now();
         Self {
-            begun: begin,
             deadline: begin + time,
+            began: begin,
             next_look: begin,
             next_sample: begin,
             next_measure: begin + MEASURE_EVERY,
@@ -55,14 +56,15 @@ impl Timetable {
         }
     }
 
-    /// How long the attempt has been going on.
-    pub(super) fn age(&self) -> Duration {
-        self.begun.elapsed()
-    }
-
     /// Gives the task more time.
     pub(super) fn add(&mut self, time: Duration) {
         self.deadline += time;
+        self.began += time;
+    }
+
+    /// How long the attempt took so far, milliseconds.
+    pub(super) fn spent(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The inbox was looked at; one that is not watched is looked at often.
@@ -89,11 +91,18 @@ impl Life<'_> {
             agent.look_for_exit();
         }
         self.look_at_deadlines(at);
+        self.look_for_life();
         if at >= self.times.next_look {
             self.look_into_inbox();
         }
         if at >= self.times.next_sample {
-            self.times.next_sample = at + SAMPLE_EVERY;
+            let watched = self.launch.limits.max_memory().is_some();
+            self.times.next_sample = at
+                + if watched {
+                    SAMPLE_CAPPED_EVERY
+                } else {
+                    SAMPLE_EVERY
+                };
             self.sample();
         }
         if at >= self.times.next_measure && self.times.unmeasured && self.works == 0 {
@@ -106,11 +115,10 @@ impl Life<'_> {
     fn look_at_deadlines(&mut self, at: Instant) {
         match self.phase {
             Phase::Stopping(since) if at >= since + INTERRUPT_GRACE => self.close(),
-            Phase::Closing(since) if at >= since + CLOSE_GRACE && self.agent_runs() => {
-                self.end_tree();
-            }
             _ => {}
         }
+        self.look_at_yielding(at);
+        self.look_for_lost_stream(at);
         if let Phase::Waiting(since) = self.phase
             && at >= since + Duration::from_secs(self.launch.answer_timeout_seconds)
             && self.ending.is_none()
@@ -138,7 +146,7 @@ impl Life<'_> {
 
     fn sample(&mut self) {
         let helpers = self.workshop.helpers.clone();
-        let Some(_alone) = helpers.try_hold() else {
+        let Some(alone) = helpers.try_hold() else {
             return;
         };
         let Some(agent) = &self.agent else {
@@ -146,16 +154,22 @@ impl Life<'_> {
         };
         let managed: Vec<ProcessKey> = agent.key.into_iter().collect();
         reap_orphans(&managed);
-        let usage = Tree {
+        let client = agent.key;
+        let members = Tree {
             below_me: true,
             ..Tree::default()
         }
-        .usage();
-        self.signs.cpu(usage.cpu_ms, now());
+        .members();
+        let usage = TreeUsage::of(&members);
+        self.signs
+            .worked(usage.cpu_ms, usage.io_bytes, self.clock.now());
         let resources = &mut self.report.status.resources;
         resources.processes = Some(usage.processes);
         resources.memory_bytes = Some(usage.memory_bytes);
         resources.cpu_ms = Some(resources.cpu_ms.unwrap_or(0).max(usage.cpu_ms));
+        self.known.see(&members);
+        drop(alone);
+        self.look_at_memory(client, &members);
     }
 
     fn measure(&mut self) {
@@ -180,7 +194,7 @@ impl Life<'_> {
 
     /// Takes over the figures of the worktree.
     pub(super) fn changed(&mut self, changes: Changes) {
-        if self.signs.files(changes, now()) {
+        if self.signs.files(changes, self.clock.now()) {
             let (files, added, removed) = changes;
             self.report.status.files_changed = Some(files);
             self.report.status.lines_added = Some(added);

@@ -1,23 +1,25 @@
 //! Runs of the state machine in virtual time against a simulated world: random graphs,
 //! random ends, random requests, and a crash of the conductor after any event.
 
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::attempt::{AttemptEnd, FailureClass, StartMode};
-use super::budget::{BudgetPolicy, Limit};
-use super::event::{Effect, Event, Left, Request, StopHow};
-use super::graph::TaskIx;
-use super::id::{BranchName, Oid, TaskName};
-use super::overlap::FilePattern;
-use super::queue::{self, QueuePolicy};
-use super::record::{MergeMode, Place, QueueResult, Record, Verdict};
-use super::retry::RetryPolicy;
-use super::state::{Phase, Policy, State, TaskFacts, TaskState};
-use super::step::step;
-use super::time::{Millis, Timestamp};
+use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
+use crate::core::budget::{Account, BudgetPolicy, Grant, Limit};
+use crate::core::event::{Effect, Event, Left, Request, StopHow};
+use crate::core::graph::TaskIx;
+use crate::core::id::{BranchName, Oid, TaskName};
+use crate::core::overlap::FilePattern;
+use crate::core::queue::{self, QueuePolicy};
+use crate::core::record::{MergeMode, Place, QueueResult, Record, Verdict};
+use crate::core::retry::{Approach, RetryPolicy};
+use crate::core::state::{Phase, Policy, State, TaskFacts, TaskState};
+use crate::core::step::step;
+use crate::core::time::{Millis, Timestamp};
 
 fn ix(n: usize) -> TaskIx {
     TaskIx::new(u32::try_from(n).unwrap())
@@ -71,6 +73,17 @@ fn policy(workers: u32) -> Policy {
     }
 }
 
+/// What is known after an ordinary attempt.
+const SEEN: Left = Left {
+    session_seen: true,
+    until: None,
+    account: Account {
+        usd: None,
+        tokens: None,
+        worked_ms: None,
+    },
+};
+
 /// What one attempt will do in the simulated world.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
@@ -78,15 +91,38 @@ enum Fate {
     Fail(FailureClass),
 }
 
+/// A supervisor and its instance.
+#[derive(Debug, Clone)]
+struct Live {
+    attempt: u32,
+    until: Timestamp,
+    end: AttemptEnd,
+    left: Left,
+}
+
+/// What an attempt was started with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Start {
+    task: TaskIx,
+    attempt: u32,
+    at: Timestamp,
+    how: StartMode,
+    approach: Approach,
+    grant: Grant,
+}
+
+/// What an attempt leaves beside its end.
+type Leaves = Box<dyn Fn(&Start, &AttemptEnd) -> Left>;
+
 struct World {
     state: State,
     facts: Vec<TaskFacts>,
     policy: Policy,
     journal: Vec<Record>,
     /// Live supervisors: the attempt, when it will end, and how.
-    live: BTreeMap<TaskIx, (u32, Timestamp, AttemptEnd)>,
+    live: BTreeMap<TaskIx, Live>,
     /// Attempts that have ended, as their outcome files would say.
-    outcomes: BTreeMap<(TaskIx, u32), AttemptEnd>,
+    outcomes: BTreeMap<(TaskIx, u32), (AttemptEnd, Left)>,
     queue: BinaryHeap<std::cmp::Reverse<(Timestamp, u64)>>,
     events: BTreeMap<u64, Event>,
     seq: u64,
@@ -94,6 +130,8 @@ struct World {
     limit: usize,
     trace: Vec<String>,
     launches: BTreeSet<(TaskIx, u32)>,
+    starts: Vec<Start>,
+    leaves: Leaves,
     fates: Box<dyn Fn(TaskIx, u32) -> (Fate, u64)>,
     closed: Option<Verdict>,
     repository: queue::world::World,
@@ -119,6 +157,8 @@ impl World {
             limit: policy.workers as usize,
             trace: Vec::new(),
             launches: BTreeSet::new(),
+            starts: Vec::new(),
+            leaves: Box::new(|_, _| SEEN),
             fates: Box::new(fates),
             closed: None,
             repository: queue::world::World::new(),
@@ -185,10 +225,17 @@ impl World {
                 };
                 self.send(3, Event::Prepared { task, place });
             }
-            Effect::Launch { task, attempt, .. } => {
-                if let Some(end) = self.outcomes.get(&(task, attempt)) {
-                    let end = end.clone();
-                    self.send_end(1, task, attempt, end);
+            Effect::Launch {
+                task,
+                attempt,
+                start,
+                approach,
+                grant,
+                ..
+            } => {
+                if let Some((end, left)) = self.outcomes.get(&(task, attempt)) {
+                    let (end, left) = (end.clone(), *left);
+                    self.send_end(1, task, attempt, end, left);
                     return;
                 }
                 if !self.live.contains_key(&task) {
@@ -198,21 +245,29 @@ impl World {
                     );
                     let name = self.state.name(task).clone();
                     self.trace.push(format!("{} start {name}", self.now.0));
-                    self.begin(task, attempt);
+                    self.begin(Start {
+                        task,
+                        attempt,
+                        at: self.now,
+                        how: start,
+                        approach,
+                        grant,
+                    });
                 }
                 self.send(1, Event::Launched { task, attempt });
-                let (attempt, at, end) = self.live[&task].clone();
-                self.send_end(at.since(self.now).0, task, attempt, end);
+                let live = self.live[&task].clone();
+                let delay = live.until.since(self.now).0;
+                self.send_end(delay, task, live.attempt, live.end, live.left);
             }
             Effect::Stop { task, how } => {
-                if let Some((attempt, at, end)) = self.live.get_mut(&task) {
-                    *end = match how {
+                if let Some(live) = self.live.get_mut(&task) {
+                    live.end = match how {
                         StopHow::Pause | StopHow::Yield => AttemptEnd::Paused,
                         StopHow::Cancel => AttemptEnd::Cancelled,
                     };
-                    *at = self.now;
-                    let (attempt, end) = (*attempt, end.clone());
-                    self.send_end(1, task, attempt, end);
+                    live.until = self.now;
+                    let live = live.clone();
+                    self.send_end(1, task, live.attempt, live.end, live.left);
                 }
             }
             Effect::Queue(work) => {
@@ -228,7 +283,9 @@ impl World {
         }
     }
 
-    fn begin(&mut self, task: TaskIx, attempt: u32) {
+    fn begin(&mut self, start: Start) {
+        let (task, attempt) = (start.task, start.attempt);
+        self.starts.push(start);
         let (fate, length) = (self.fates)(task, attempt);
         let end = match fate {
             Fate::Complete => AttemptEnd::Complete {
@@ -240,21 +297,23 @@ impl World {
                 detail: "simulated".into(),
             },
         };
-        let at = self.now.plus(Millis(length));
-        self.live.insert(task, (attempt, at, end));
+        let live = Live {
+            attempt,
+            until: self.now.plus(Millis(length)),
+            left: (self.leaves)(&start, &end),
+            end,
+        };
+        self.live.insert(task, live);
     }
 
-    fn send_end(&mut self, delay: u64, task: TaskIx, attempt: u32, end: AttemptEnd) {
+    fn send_end(&mut self, delay: u64, task: TaskIx, attempt: u32, end: AttemptEnd, left: Left) {
         self.send(
             delay,
             Event::Ended {
                 task,
                 attempt,
                 end,
-                left: Left {
-                    session_seen: true,
-                    ..Left::default()
-                },
+                left,
             },
         );
     }
@@ -262,12 +321,16 @@ impl World {
     /// The world's side of an end: the supervisor is gone, its outcome file is there.
     fn supervisor_gone(&mut self, event: &Event) {
         if let Event::Ended {
-            task, attempt, end, ..
+            task,
+            attempt,
+            end,
+            left,
         } = event
-            && self.live.get(task).is_some_and(|(a, _, _)| a == attempt)
+            && self.live.get(task).is_some_and(|l| l.attempt == *attempt)
         {
             self.live.remove(task);
-            self.outcomes.insert((*task, *attempt), end.clone());
+            self.outcomes
+                .insert((*task, *attempt), (end.clone(), *left));
         }
     }
 
@@ -577,10 +640,7 @@ fn a_task_that_has_not_begun_goes_after_the_one_that_changed_its_files() {
         task: ix(task),
         attempt: 1,
         end,
-        left: Left {
-            session_seen: true,
-            ..Left::default()
-        },
+        left: SEEN,
     };
     let done = AttemptEnd::Complete {
         head: oid(1),
