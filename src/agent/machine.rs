@@ -3,6 +3,7 @@
 //! Some small files of `/proc` and of the control groups are read, no process is started.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use procfs::{CpuPressure, FromRead, LoadAverage, Meminfo, MemoryPressure};
 
@@ -157,6 +158,30 @@ pub fn disk(folder: &Path) -> Option<(u64, u64)> {
     ))
 }
 
+/// Bytes that the files of a folder take up on disk. Links are not followed, other disks are
+/// not entered; `None` when it cannot be read or the deadline passes.
+#[must_use]
+pub fn folder_size(folder: &Path, deadline: Instant) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let device = folder.symlink_metadata().ok()?.dev();
+    let mut total = 0;
+    let mut open: Vec<PathBuf> = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        if Instant::now() > deadline {
+            return None;
+        }
+        // Files come and go while an instance works; what is gone takes up nothing.
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            total += meta.blocks() * 512;
+            if meta.is_dir() && meta.dev() == device {
+                open.push(entry.path());
+            }
+        }
+    }
+    Some(total)
+}
+
 impl Group {
     /// Its limit and what is left of it. Files in memory can be dropped: those not used
     /// lately all, half of the others, as the kernel reckons for the whole machine.
@@ -278,6 +303,19 @@ mod tests {
     fn pressure(full: f64) -> String {
         let rest = "avg60=0.00 avg300=0.00 total=1";
         format!("some avg10=9.00 {rest}\nfull avg10={full} {rest}\n")
+    }
+
+    #[test]
+    fn a_folder_is_as_big_as_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::fs::write(dir.path().join("a/b"), vec![1; 100_000]).unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("root")).unwrap();
+        let later = Instant::now() + std::time::Duration::from_secs(60);
+        let size = folder_size(dir.path(), later).unwrap();
+        assert!((100_000..200_000).contains(&size), "{size}");
+        assert_eq!(folder_size(&dir.path().join("none"), later), None);
+        assert!(disk(&dir.path().join("not/there/yet")).unwrap().1 > 0);
     }
 
     #[test]

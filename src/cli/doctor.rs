@@ -20,7 +20,6 @@ use crate::format::config::AgentKind;
 use crate::git::{LockFile, MINIMUM_GIT, Repo, git_version};
 use crate::store::layout::Layout;
 use crate::store::lock;
-use crate::view::machine::disk_free;
 use crate::view::page::{Page, Tone, bytes, fit, one_line, plural};
 use crate::view::snapshot::{Snapshot, Standing};
 
@@ -308,7 +307,7 @@ fn version_of(program: &Path, cx: &Context<'_>) -> Option<String> {
 }
 
 fn disk(checks: &mut Checks, folder: &Path) {
-    match disk_free(folder) {
+    match crate::agent::machine::disk(folder).map(|(_, free)| free) {
         Some(free) if free < LITTLE_DISK => checks.warn(
             "disk",
             format!(

@@ -155,6 +155,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         state_dir: create::state_dir(&environment),
         agent,
         max_workers: config.max_workers,
+        admission: config.admission,
         timeout_seconds: config.timeout_seconds,
         command_timeout_seconds: config.command_timeout_seconds,
         max_attempts: config.max_attempts,

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use crate::core::conditions::Conditions;
+use crate::core::record::Record;
 use crate::core::state::State;
 use crate::core::time::Timestamp;
 use crate::format::SCHEMA_VERSION;
@@ -17,6 +18,7 @@ use crate::store::run_log;
 use crate::view::outside;
 
 use super::context::Context;
+use super::machine::MachineSource;
 
 /// How long a look holds good.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -28,6 +30,9 @@ pub(super) trait Source: std::fmt::Debug {
 
     /// Looks, quickly.
     fn look(&mut self, state: &State, now: Timestamp) -> Sight;
+
+    /// Hears of everything that was decided.
+    fn follow(&mut self, _record: &Record) {}
 }
 
 /// What one source sees.
@@ -37,6 +42,25 @@ pub(super) struct Sight {
     pub(super) conditions: Conditions,
     /// Why the slots are few or memory is short, for people; a hold has its own reason.
     pub(super) why: Option<String>,
+}
+
+impl Sight {
+    /// Whether the run can do less than it wants to.
+    fn holds_back(&self) -> bool {
+        self.conditions.hold.is_some() || self.conditions.pressed || self.why.is_some()
+    }
+
+    /// What it means for the run, if anything. Slots without a reason are as many as wanted.
+    fn sentence(&self, now: Timestamp) -> Option<String> {
+        let Conditions {
+            slots,
+            hold,
+            pressed,
+        } = &self.conditions;
+        let hold = hold.as_ref().map(|hold| (hold.until, hold.why.as_str()));
+        let slots = slots.filter(|_| self.why.is_some());
+        outside::sentence(slots, hold, *pressed, self.why.as_deref(), now)
+    }
 }
 
 /// All sources together.
@@ -49,8 +73,9 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// The sources of a run.
-    pub(super) fn of(_context: &Context) -> Self {
-        Self::with(Vec::new())
+    pub(super) fn of(context: &Context) -> Self {
+        let machine = MachineSource::of(context).map(|source| Box::new(source) as Box<dyn Source>);
+        Self::with(machine.into_iter().collect())
     }
 
     fn with(sources: Vec<Box<dyn Source>>) -> Self {
@@ -58,6 +83,13 @@ impl Surroundings {
             seen: vec![Sight::default(); sources.len()],
             sources,
             next: Instant::now(),
+        }
+    }
+
+    /// Hears of everything that was decided.
+    pub(super) fn follow(&mut self, record: &Record) {
+        for source in &mut self.sources {
+            source.follow(record);
         }
     }
 
@@ -94,16 +126,14 @@ impl Surroundings {
         let changed = self.sources.iter().zip(&self.seen).zip(before);
         changed
             .filter(|((_, new), old)| new != old)
-            .map(|((source, new), _)| {
-                let Conditions {
-                    slots,
-                    hold,
-                    pressed,
-                } = &new.conditions;
-                let hold = hold.as_ref().map(|hold| (hold.until, hold.why.as_str()));
-                outside::sentence(*slots, hold, *pressed, new.why.as_deref(), now).unwrap_or_else(
-                    || format!("the {} no longer holds the run back", source.name()),
-                )
+            .filter_map(|((source, new), old)| {
+                let said = new.sentence(now);
+                if said.is_none() && !old.holds_back() {
+                    return None;
+                }
+                Some(said.unwrap_or_else(|| {
+                    format!("the {} no longer holds the run back", source.name())
+                }))
             })
             .collect()
     }

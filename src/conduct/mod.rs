@@ -15,6 +15,7 @@ mod early;
 pub mod ensure;
 pub mod expire;
 mod launch;
+mod machine;
 pub mod planning;
 mod prepare;
 mod prompt;
@@ -273,6 +274,7 @@ impl Conductor {
         }
         for record in &out.records {
             self.work.follow(&self.state, record);
+            self.surroundings.follow(record);
         }
         if !out.records.is_empty() || *event == Event::Adopted {
             self.show_radar();

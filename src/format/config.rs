@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::instance_limits::InstanceLimits;
-use super::settings_file::{Budgets, CleanupWhen, Retries};
+use super::settings_file::{Admission, AdmissionMode, Budgets, CleanupWhen, Retries};
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
 
@@ -169,6 +169,14 @@ macro_rules! layer {
 layer! {
     /// Instances at once.
     max_workers: u32,
+    /// Whether fewer run at once when the machine has no room for more: auto or off.
+    admission: AdmissionMode,
+    /// Memory that stays free, in MB; a tenth of all if that is more.
+    min_free_memory_mb: u64,
+    /// Disk space that stays free, in MB; a twentieth of all if that is more.
+    min_free_disk_mb: u64,
+    /// From which load for each CPU on nothing more begins. 0: the load does not matter.
+    max_load_per_cpu: f64,
     /// Time for one attempt at a task, in seconds.
     timeout_seconds: u64,
     /// Time for one run of the verify or set-up command, in seconds.
@@ -341,6 +349,12 @@ impl Layer {
                 "from 1 to 1000",
             ),
             (
+                "max_load_per_cpu",
+                self.max_load_per_cpu
+                    .is_none_or(|x| x.is_finite() && x >= 0.0),
+                "0 or more",
+            ),
+            (
                 "timeout_seconds",
                 self.timeout_seconds.is_none_or(|n| n >= 1),
                 "at least 1",
@@ -473,6 +487,10 @@ impl Layer {
         let limits = InstanceLimits::default();
         Self {
             max_workers: Some(5),
+            admission: Some(Admission::default().mode),
+            min_free_memory_mb: Some(Admission::default().min_free_memory_mb),
+            min_free_disk_mb: Some(Admission::default().min_free_disk_mb),
+            max_load_per_cpu: Some(Admission::default().max_load_per_cpu),
             timeout_seconds: Some(3600),
             command_timeout_seconds: Some(900),
             permission_mode: Some("acceptEdits".to_owned()),
@@ -568,6 +586,8 @@ pub struct Layers {
 pub struct Resolved {
     /// Instances at once.
     pub max_workers: u32,
+    /// How the room on the machine is heeded.
+    pub admission: Admission,
     /// Time for one attempt, seconds.
     pub timeout_seconds: u64,
     /// Time for one run of a command, seconds.
@@ -694,6 +714,17 @@ pub fn resolve(layers: &Layers) -> Resolved {
     let filled = |text: Option<String>| text.filter(|t| !t.trim().is_empty());
     Resolved {
         max_workers: all.max_workers.unwrap_or(1),
+        admission: {
+            let built_in = Admission::default();
+            Admission {
+                mode: all.admission.unwrap_or(built_in.mode),
+                min_free_memory_mb: all
+                    .min_free_memory_mb
+                    .unwrap_or(built_in.min_free_memory_mb),
+                min_free_disk_mb: all.min_free_disk_mb.unwrap_or(built_in.min_free_disk_mb),
+                max_load_per_cpu: all.max_load_per_cpu.unwrap_or(built_in.max_load_per_cpu),
+            }
+        },
         timeout_seconds: all.timeout_seconds.unwrap_or(3600),
         command_timeout_seconds: all.command_timeout_seconds.unwrap_or(900),
         permission_mode: all.permission_mode.unwrap_or_default(),

@@ -528,6 +528,7 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         state_dir: PathBuf::from("/state"),
         agent: AgentChoice::Scripted { script: None },
         max_workers: 5,
+        admission: crate::format::settings_file::Admission::default(),
         timeout_seconds: 3600,
         command_timeout_seconds: 900,
         max_attempts: 3,

@@ -8,6 +8,7 @@
     reason = "tests start processes and fail loudly"
 )]
 
+mod admission;
 mod architecture;
 mod delivery;
 mod dependencies;
