@@ -36,6 +36,10 @@ impl Agent for Scripted {
             .into(),
         );
         args.push(launch.session_id.to_string().into());
+        if let Some(budget) = launch.grant.limit.usd {
+            args.push("--max-budget-usd".into());
+            args.push(format!("{:.4}", budget.dollars()).into());
+        }
         CommandSpec {
             program: self.exe.clone(),
             args,

@@ -34,6 +34,15 @@ pub struct SettingsFlags {
     /// Most money that one task may cost
     #[arg(long, value_name = "X")]
     pub max_budget_usd: Option<f64>,
+    /// Most tokens that one task may use
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u64>,
+    /// Most money that the whole run may cost
+    #[arg(long, value_name = "X")]
+    pub run_budget_usd: Option<f64>,
+    /// Most tokens that the whole run may use
+    #[arg(long, value_name = "N")]
+    pub run_tokens: Option<u64>,
     /// Attempts per task
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<u32>,
@@ -76,6 +85,9 @@ impl SettingsFlags {
             setup: self.setup.clone(),
             model: self.model.clone(),
             max_budget_usd: self.max_budget_usd,
+            max_tokens: self.max_tokens,
+            run_budget_usd: self.run_budget_usd,
+            run_tokens: self.run_tokens,
             max_attempts: self.max_attempts,
             success_percent: self.success_percent,
             merge: if self.no_merge {

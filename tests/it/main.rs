@@ -10,6 +10,7 @@
 
 mod admission;
 mod architecture;
+mod chaos;
 mod delivery;
 mod dependencies;
 mod faults;
@@ -22,6 +23,7 @@ mod journal_fixture;
 mod leftovers;
 mod liveness;
 mod merging;
+mod money;
 mod queue;
 mod queue_base;
 mod queue_faults;

@@ -69,7 +69,17 @@ impl Player<'_> {
                 output_tokens,
             } => {
                 self.say.spend(*cost_usd, *input_tokens, *output_tokens);
-                Flow::Next
+                let limit = self.max_budget_usd;
+                if limit.is_none_or(|limit| self.say.total_usd() < limit) {
+                    return Flow::Next;
+                }
+                let how = json!({
+                    "subtype": "error_max_budget_usd", "is_error": true,
+                    "terminal_reason": "budget_exhausted",
+                    "errors": ["Reached maximum budget"],
+                });
+                self.say.result(&how, self.queue.len());
+                Flow::Exit(1)
             }
             Step::Deny { tool, what } => {
                 self.say.denied(tool, what);

@@ -22,7 +22,7 @@ use act::Flow;
 use say::Speaker;
 
 /// What the command line of `orchestra play` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PlayOptions {
     /// The script; its default when absent.
     pub script: Option<PathBuf>,
@@ -34,10 +34,13 @@ pub struct PlayOptions {
     pub session: String,
     /// Whether that session is resumed.
     pub resume: bool,
+    /// What this process may spend, US dollars: the turn ends after the step that passes it.
+    pub max_budget_usd: Option<f64>,
 }
 
 impl PlayOptions {
-    /// Reads `--script FILE --task NAME --attempt N --session-id ID|--resume ID`.
+    /// Reads `--script FILE --task NAME --attempt N --session-id ID|--resume ID
+    /// --max-budget-usd X`.
     ///
     /// # Errors
     /// What is missing or unknown.
@@ -48,6 +51,7 @@ impl PlayOptions {
             attempt: 1,
             session: String::new(),
             resume: false,
+            max_budget_usd: None,
         };
         let mut args = args.into_iter();
         while let Some(flag) = args.next() {
@@ -59,6 +63,10 @@ impl PlayOptions {
                 "--task" => options.task = text,
                 "--attempt" => {
                     options.attempt = text.parse().map_err(|e| format!("--attempt {text}: {e}"))?;
+                }
+                "--max-budget-usd" => {
+                    let usd = text.parse();
+                    options.max_budget_usd = Some(usd.map_err(|e| format!("{flag} {text}: {e}"))?);
                 }
                 "--session-id" => options.session = text,
                 "--resume" => {
@@ -118,6 +126,7 @@ pub fn play(
                 tell,
                 queue: Vec::new(),
                 input_ended: false,
+                max_budget_usd: options.max_budget_usd,
                 say: Speaker::new(stdout, &options.session, cwd),
                 stderr,
                 cwd,
@@ -227,6 +236,7 @@ struct Player<'a> {
     /// Messages that came during a turn.
     queue: Vec<String>,
     input_ended: bool,
+    max_budget_usd: Option<f64>,
     say: Speaker<'a>,
     stderr: &'a mut dyn Write,
     cwd: &'a Path,

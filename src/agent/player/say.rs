@@ -120,12 +120,16 @@ impl<'a> Speaker<'a> {
     }
 
     fn assistant(&mut self, block: &Value) {
+        self.message(block, &json!({"input_tokens": 0, "output_tokens": 0}));
+    }
+
+    fn message(&mut self, block: &Value, usage: &Value) {
         let id = format!("msg_{:08}", self.messages);
         self.messages += 1;
         self.line(json!({
             "type": "assistant", "parent_tool_use_id": null,
             "message": {"id": id, "role": "assistant", "content": [block],
-                        "usage": {"input_tokens": 0, "output_tokens": 0}},
+                        "usage": usage},
         }));
     }
 
@@ -150,6 +154,13 @@ impl<'a> Speaker<'a> {
         self.usd += cost_usd;
         self.input_tokens += input_tokens;
         self.output_tokens += output_tokens;
+        let usage = json!({"input_tokens": input_tokens, "output_tokens": output_tokens});
+        self.message(&json!({"type": "text", "text": ""}), &usage);
+    }
+
+    /// What this process spent so far, US dollars.
+    pub(super) fn total_usd(&self) -> f64 {
+        self.total_usd
     }
 
     pub(super) fn result_success(&mut self, queued: usize) {
