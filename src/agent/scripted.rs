@@ -87,6 +87,7 @@ pub(crate) mod tests {
             timeout_seconds: 60,
             command_timeout_seconds: 60,
             grant: crate::core::budget::Grant::default(),
+            breaker: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             limits: InstanceLimits::default(),

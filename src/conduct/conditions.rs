@@ -5,6 +5,8 @@
 //! strictest counts. Looking happens in the conductor's loop, twice a second at most, so a
 //! source has to be quick: what takes longer belongs on a thread of its own.
 
+mod provider;
+
 use std::time::{Duration, Instant};
 
 use crate::core::conditions::Conditions;
@@ -74,8 +76,11 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// The sources of a run.
     pub(super) fn of(context: &Context) -> Self {
-        let machine = MachineSource::of(context).map(|source| Box::new(source) as Box<dyn Source>);
-        Self::with(machine.into_iter().collect())
+        let mut sources: Vec<Box<dyn Source>> = vec![Box::new(provider::Provider::of(context))];
+        if let Some(machine) = MachineSource::of(context) {
+            sources.push(Box::new(machine));
+        }
+        Self::with(sources)
     }
 
     fn with(sources: Vec<Box<dyn Source>>) -> Self {

@@ -399,6 +399,7 @@ fn launch_file(
             .map_or(settings.timeout_seconds, u64::from),
         command_timeout_seconds: settings.command_timeout_seconds,
         grant: order.grant,
+        breaker: Some(context.breaker_order()),
         gate_rounds: settings.gate_rounds,
         answer_timeout_seconds: settings.answer_timeout_seconds,
         limits: settings.limits,

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod attempt;
+pub mod breaker;
 pub mod budget;
 pub mod conditions;
 pub mod delivery;

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_limits::InstanceLimits;
 use super::settings_file::{Admission, AdmissionMode, Budgets, CleanupWhen, Retries};
+use crate::core::breaker::BreakerPolicy;
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
+use crate::core::time::Millis;
 
 /// Seconds between two looks of the conflict radar, when nothing else is configured.
 pub const DEFAULT_RADAR_SECONDS: u64 = 30;
@@ -209,6 +211,14 @@ layer! {
     outages: u32,
     /// How long a usage limit's reset is waited for at most, in seconds. 0: not at all.
     usage_limit_wait_seconds: u64,
+    /// How long after a usage limit's reset it goes on, in milliseconds: clocks differ.
+    reset_margin_ms: u64,
+    /// How long nothing starts after the provider limited the rate, in milliseconds; doubled
+    /// while it goes on.
+    rate_limit_pause_ms: u64,
+    /// For how long the provider must not limit the rate before one more instance may run, in
+    /// milliseconds.
+    rate_limit_quiet_ms: u64,
     /// How often an instance is sent back for missing evidence.
     gate_rounds: u32,
     /// How long a stuck instance waits for an answer before its task fails, in seconds.
@@ -407,6 +417,22 @@ impl Layer {
                 "at most 2678400",
             ),
             (
+                "reset_margin_ms",
+                self.reset_margin_ms.is_none_or(|n| n <= 3_600_000),
+                "at most 3600000",
+            ),
+            (
+                "rate_limit_pause_ms",
+                self.rate_limit_pause_ms.is_none_or(|n| n <= 3_600_000),
+                "at most 3600000",
+            ),
+            (
+                "rate_limit_quiet_ms",
+                self.rate_limit_quiet_ms
+                    .is_none_or(|n| (1..=86_400_000).contains(&n)),
+                "from 1 to 86400000",
+            ),
+            (
                 "gate_rounds",
                 self.gate_rounds.is_none_or(|n| n <= 100),
                 "at most 100",
@@ -499,6 +525,9 @@ impl Layer {
             retry_base_ms: Some(DEFAULT_RETRY_BASE_MS),
             outages: Some(Retries::default().outages),
             usage_limit_wait_seconds: Some(Retries::default().usage_limit_wait_seconds),
+            reset_margin_ms: Some(BreakerPolicy::default().margin_ms.0),
+            rate_limit_pause_ms: Some(BreakerPolicy::default().pause_ms.0),
+            rate_limit_quiet_ms: Some(BreakerPolicy::default().quiet_ms.0),
             gate_rounds: Some(3),
             merge_early: Some(true),
             deliver_each: Some(false),
@@ -746,6 +775,17 @@ pub fn resolve(layers: &Layers) -> Resolved {
             usage_limit_wait_seconds: all
                 .usage_limit_wait_seconds
                 .unwrap_or(Retries::default().usage_limit_wait_seconds),
+            provider: BreakerPolicy {
+                pause_ms: all
+                    .rate_limit_pause_ms
+                    .map_or(BreakerPolicy::default().pause_ms, Millis),
+                quiet_ms: all
+                    .rate_limit_quiet_ms
+                    .map_or(BreakerPolicy::default().quiet_ms, Millis),
+                margin_ms: all
+                    .reset_margin_ms
+                    .map_or(BreakerPolicy::default().margin_ms, Millis),
+            },
         },
         retry_base_ms: all.retry_base_ms.unwrap_or(DEFAULT_RETRY_BASE_MS),
         max_attempts: all.max_attempts.unwrap_or(1),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::breaker_file::BreakerOrder;
 use super::instance_limits::InstanceLimits;
 use crate::core::attempt::{SessionId, StartMode};
 use crate::core::budget::Grant;
@@ -115,6 +116,9 @@ pub struct LaunchFile {
     /// What the attempt may spend.
     #[serde(default)]
     pub grant: Grant,
+    /// Where it tells what the provider says; nowhere when absent.
+    #[serde(default)]
+    pub breaker: Option<BreakerOrder>,
     /// How many times an instance that says it is done without evidence is sent back.
     pub gate_rounds: u32,
     /// How long a stuck instance waits for an answer before the attempt fails, seconds.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::instance_limits::InstanceLimits;
 use super::launch_file::AgentChoice;
 use crate::core::admission::Thresholds;
+use crate::core::breaker::BreakerPolicy;
 use crate::core::budget::{BudgetPolicy, Limit, Money};
 use crate::core::id::{BranchName, Oid, OrchestrationId};
 use crate::core::plan::ValidPlan;
@@ -130,6 +131,8 @@ pub struct Retries {
     pub outages: u32,
     /// How long a usage limit's reset is waited for at most, seconds.
     pub usage_limit_wait_seconds: u64,
+    /// What is done when the provider limits the rate, or the usage.
+    pub provider: BreakerPolicy,
 }
 
 impl Default for Retries {
@@ -139,6 +142,7 @@ impl Default for Retries {
             stronger_model: None,
             outages: policy.outages,
             usage_limit_wait_seconds: policy.longest_wait.0 / 1000,
+            provider: BreakerPolicy::default(),
         }
     }
 }
@@ -296,6 +300,7 @@ impl SettingsFile {
                 base_delay: Millis(self.retry_base_ms),
                 outages: self.retries.outages,
                 longest_wait: Millis::from_secs(self.retries.usage_limit_wait_seconds),
+                after_reset: self.retries.provider.margin_ms,
                 stronger: self.retries.stronger_model.is_some(),
                 ..RetryPolicy::default()
             },

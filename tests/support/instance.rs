@@ -103,6 +103,7 @@ impl Room {
             timeout_seconds: 120,
             command_timeout_seconds: 60,
             grant: orchestra::core::budget::Grant::default(),
+            breaker: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
             limits: InstanceLimits::default(),
