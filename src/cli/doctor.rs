@@ -109,6 +109,9 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     }
     if let Some(repo) = &repo {
         runs(&mut checks, repo, cx);
+        if let Some(line) = super::history::in_a_line(&Layout::new(repo.root())) {
+            checks.good("history", line);
+        }
         unreadable(&mut checks, &Layout::new(repo.root()));
         stale_worktrees(&mut checks, repo);
         left_locks(&mut checks, repo);

@@ -359,7 +359,9 @@ fn launch_file(
         (StartMode::Fresh, ..) => prompt::first_message(&briefing),
     };
     let stronger = settings.retries.stronger_model.clone();
-    let stronger = stronger.filter(|_| order.approach.stronger);
+    // Where the model that is wanted was not enough before, it is not tried first.
+    let begins = settings.learned.stronger.contains_key(&task.name);
+    let stronger = stronger.filter(|_| order.approach.stronger || begins);
     let env = [
         ("ORCHESTRA_ORCHESTRATION", context.run.id().to_string()),
         ("ORCHESTRA_TASK", task.name.to_string()),

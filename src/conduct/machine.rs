@@ -57,7 +57,13 @@ impl MachineSource {
             probe: Probe::of(&context.env),
             folder: settings.worktree_dir.clone(),
             thresholds: settings.admission.thresholds()?,
-            footprint: Footprint::default(),
+            footprint: Footprint {
+                memory: settings
+                    .learned
+                    .memory
+                    .unwrap_or(Footprint::default().memory),
+                ..Footprint::default()
+            },
             gate: Gate::default(),
             disks: Disks::default(),
             begun,

@@ -14,6 +14,7 @@ pub mod create;
 mod early;
 pub mod ensure;
 pub mod expire;
+mod history;
 mod launch;
 mod machine;
 pub mod planning;
@@ -176,6 +177,7 @@ struct Conductor {
     signals: Receiver<Signal>,
     work: work::Workshop,
     surroundings: conditions::Surroundings,
+    history: history::Historian,
     radar: Option<radar::Radar>,
     /// When the state machine wants to be woken. Kept by the clock that nobody can set.
     wake: Option<Instant>,
@@ -187,12 +189,14 @@ impl Conductor {
     fn new(context: Context) -> Result<Self, ConductError> {
         let (journal, lines) = Journal::open(&context.run.journal())?;
         let state = replay(&context, lines.iter().map(|l| &l.entry));
+        let history = history::Historian::new(&context, &state, &lines);
         let (tell, signals) = mpsc::channel();
         let folder = context.run.inbox();
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let watcher = watch(&folder, tell.clone());
         Ok(Self {
             surroundings: conditions::Surroundings::of(&context),
+            history,
             radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
@@ -276,6 +280,8 @@ impl Conductor {
             self.work.follow(&self.state, record);
             self.surroundings.follow(record);
         }
+        self.history
+            .follow(&self.context, &self.state, &out.records);
         if !out.records.is_empty() || *event == Event::Adopted {
             self.show_radar();
         }

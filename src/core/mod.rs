@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod estimate;
 pub mod event;
 pub mod graph;
+pub mod history;
 pub mod id;
 pub mod liveness;
 pub mod memory;

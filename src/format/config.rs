@@ -62,6 +62,17 @@ pub enum AgentKind {
     Scripted,
 }
 
+impl AgentKind {
+    /// As it is written in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Scripted => "scripted",
+        }
+    }
+}
+
 /// Where a value comes from; the first of these that has one wins.
 #[derive(
     Debug,

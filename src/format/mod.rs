@@ -5,6 +5,7 @@ pub mod breaker_file;
 pub mod claude_stream;
 pub mod conditions_file;
 pub mod config;
+pub mod history_file;
 pub mod hook_json;
 pub mod instance_limits;
 pub mod instance_request;

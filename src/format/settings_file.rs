@@ -11,6 +11,7 @@ use super::launch_file::AgentChoice;
 use crate::core::admission::Thresholds;
 use crate::core::breaker::BreakerPolicy;
 use crate::core::budget::{BudgetPolicy, Limit, Money};
+use crate::core::history::Learned;
 use crate::core::id::{BranchName, Oid, OrchestrationId};
 use crate::core::plan::ValidPlan;
 use crate::core::queue::QueuePolicy;
@@ -237,6 +238,9 @@ pub struct SettingsFile {
     /// What is done about failed attempts.
     #[serde(default)]
     pub retries: Retries,
+    /// What earlier runs taught about these tasks.
+    #[serde(default)]
+    pub learned: Learned,
     /// Command that proves a tree; run in each task's worktree and on the merged tree.
     #[serde(default)]
     pub verify: Option<String>,
@@ -280,7 +284,13 @@ impl SettingsFile {
             usd: self.max_budget_usd.map(Money::from_dollars),
             tokens: self.budgets.max_tokens,
         };
-        TaskFacts::of(plan, self.max_attempts, limit)
+        let mut facts = TaskFacts::of(plan, self.max_attempts, limit);
+        if !self.learned.durations.is_empty() {
+            for (facts, chain) in facts.iter_mut().zip(self.learned.chains(plan)) {
+                facts.chain = chain;
+            }
+        }
+        facts
     }
 
     /// The rules for the state machine.

@@ -31,6 +31,18 @@ impl Layout {
         self.root.join(".claims")
     }
 
+    /// What became of the attempts and tasks of all runs.
+    #[must_use]
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history.jsonl")
+    }
+
+    /// Held by whoever writes the history.
+    #[must_use]
+    pub fn history_lock(&self) -> PathBuf {
+        self.root.join("history.lock")
+    }
+
     /// The folder of one orchestration.
     #[must_use]
     pub fn run(&self, id: &OrchestrationId) -> RunDir {

@@ -16,6 +16,7 @@ mod dependencies;
 mod faults;
 mod gate;
 mod harness;
+mod history;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;

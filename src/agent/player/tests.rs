@@ -25,6 +25,7 @@ impl Room {
             attempt: 1,
             session: "s1".into(),
             resume,
+            max_budget_usd: None,
         };
         let input: String = messages.iter().map(|m| user_message(m)).collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
