@@ -154,8 +154,8 @@ mod tests {
             estimate(&plan, &learned, 2),
             PlanEstimate::Known {
                 in_sequence: 17,
-                at_best: 17,
-                with_workers: 17,
+                at_best: 10,
+                with_workers: 10,
                 learned: 1
             }
         );

@@ -182,14 +182,6 @@ macro_rules! layer {
 layer! {
     /// Instances at once.
     max_workers: u32,
-    /// Whether fewer run at once when the machine has no room for more: auto or off.
-    admission: AdmissionMode,
-    /// Memory that stays free, in MB; a tenth of all if that is more.
-    min_free_memory_mb: u64,
-    /// Disk space that stays free, in MB; a twentieth of all if that is more.
-    min_free_disk_mb: u64,
-    /// From which load for each CPU on nothing more begins. 0: the load does not matter.
-    max_load_per_cpu: f64,
     /// Time for one attempt at a task, in seconds.
     timeout_seconds: u64,
     /// Time for one run of the verify or set-up command, in seconds.
@@ -200,6 +192,14 @@ layer! {
     verify: String,
     /// Command that makes a new worktree ready. Empty: none.
     setup: String,
+    /// Whether fewer run at once when the machine has no room for more: auto or off.
+    admission: AdmissionMode,
+    /// Memory that stays free, in MB; a tenth of all if that is more.
+    min_free_memory_mb: u64,
+    /// Disk space that stays free, in MB; a twentieth of all if that is more.
+    min_free_disk_mb: u64,
+    /// From which load for each CPU on nothing more begins. 0: the load does not matter.
+    max_load_per_cpu: f64,
     /// Model for tasks that name none. Empty: the client's own.
     model: String,
     /// Most money that one task may cost, in US dollars.
