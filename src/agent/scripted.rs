@@ -90,6 +90,8 @@ pub(crate) mod tests {
             breaker: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            permission_requests: crate::core::permission::PermissionRequests::Ask,
+            permission_timeout_seconds: 60,
             limits: InstanceLimits::default(),
             may_end_without_commits: false,
             merging: None,

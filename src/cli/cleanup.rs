@@ -2,7 +2,7 @@
 
 use super::select::{Purpose, RunChoice, choose};
 use super::settings_flags::{SettingsFlags, resolved};
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, conductor};
 use crate::conduct;
 use crate::conduct::cleanup::{
     Item, Manner, Orphan, Which, cleanup, orphans, release_orphaned_claims,
@@ -13,7 +13,7 @@ use crate::core::state::State;
 use crate::format::SCHEMA_VERSION;
 use crate::git::{Backup, Repo};
 use crate::store::claims::Claim;
-use crate::store::layout::{Layout, RunDir};
+use crate::store::layout::Layout;
 use crate::view::page::{self, one_line, plural};
 
 /// Remove worktrees and branches that a run made; their work is kept in backup refs
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         None => layout.runs(),
     };
     for run in runs.iter().filter(|run| run.settings().is_file()) {
-        match load(run, cx) {
+        match conductor::load(run, cx) {
             Ok((context, state)) => {
                 let items = cleanup(&context, &state, args.which, manner)?;
                 let id = run.id();
@@ -103,13 +103,6 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         return Ok(Exit::Internal);
     }
     Ok(Exit::Success)
-}
-
-fn load(run: &RunDir, cx: &Context<'_>) -> Result<(conduct::Context, State), Failure> {
-    let context = conduct::load(run, &cx.own_exe()?, cx.environment())
-        .map_err(|e| Failure::internal(e.to_string()).in_path(run.dir()))?;
-    let state = conduct::read_state(&context)?;
-    Ok((context, state))
 }
 
 /// What belongs to no run, or to one that is long over.

@@ -2,7 +2,7 @@
 
 use super::{Context, Exit, Failure};
 use crate::agent::detach::{announce_ready, announce_refused, leave_session};
-use crate::conduct::{self, ConductError};
+use crate::conduct::{self, ConductError, surroundings};
 use crate::core::id::OrchestrationId;
 use crate::store::layout::Layout;
 
@@ -23,7 +23,8 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     if !run.settings().is_file() {
         run = Layout::new(cx.repository()?.root()).run(&id);
     }
-    let context = conduct::load(&run, &cx.own_exe()?, cx.environment());
+    let env = surroundings::of_run(&run, &cx.environment());
+    let context = conduct::load(&run, &cx.own_exe()?, env);
     let ended = context.and_then(|context| conduct::conduct(&context, || announce_ready(cx.out)));
     match ended {
         Ok(()) => Ok(Exit::Success),

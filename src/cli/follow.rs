@@ -65,6 +65,7 @@ pub fn follow(
     };
     let mut cancelled = false;
     let mut ensured: Option<Instant> = None;
+    let mut warned = false;
     loop {
         // Looked at before the log is read, so that nothing is missed at the end.
         let over = is_over(run)?;
@@ -101,16 +102,8 @@ pub fn follow(
         }
         // A dead conductor changes nothing, so that there is no need to ask at each change.
         if ensured.is_none_or(|at| at.elapsed() >= BEAT) {
-            match conductor::ensure(run, cx)? {
-                Ensured::Failed(why) => {
-                    return Err(
-                        Failure::internal(format!("no conductor can be started: {why}"))
-                            .in_path(run.dir())
-                            .next("`orchestra doctor` looks for the cause"),
-                    );
-                }
-                Ensured::Started => cx.detail("a new conductor has taken over"),
-                Ensured::Running | Ensured::NotNeeded => {}
+            if conductor::ensure_patiently(run, &mut warned, cx)? == Ensured::Started {
+                cx.detail("a new conductor has taken over");
             }
             ensured = Some(Instant::now());
         }

@@ -21,7 +21,8 @@ pub mod failure;
 pub mod follow;
 pub mod history;
 pub mod init;
-mod list;
+pub mod keep;
+pub mod list;
 pub mod logs;
 pub mod merge;
 pub mod plan;
@@ -126,6 +127,8 @@ pub enum Command {
     Analyze(analyze::Args),
     #[command(hide = true)]
     Conduct(conduct::Args),
+    #[command(hide = true)]
+    Keep(keep::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
     #[command(hide = true)]
@@ -245,6 +248,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Completions(args)) => completions::run(&args, cx),
         Some(Command::Analyze(args)) => analyze::run(&args, cx),
         Some(Command::Conduct(args)) => conduct::run(&args, cx),
+        Some(Command::Keep(args)) => keep::run(&args, cx),
         Some(Command::Supervise(args)) => supervise::run(&args, cx),
         Some(Command::Play(_)) => Err(Failure::internal("a player needs a process of its own")),
     }

@@ -8,7 +8,7 @@ use super::select::{named, none_there};
 use super::{Context, Exit, Failure};
 use crate::conduct::undo::{self, Known, Obstacle, Outcome, Rehearsal, Step, UndoError, Wish};
 use crate::core::delivery::Undo;
-use crate::core::id::{OrchestrationId, TaskName};
+use crate::core::id::{OrchestrationId, listed};
 use crate::core::record::UndoHow;
 use crate::format::SCHEMA_VERSION;
 use crate::git::{DeliverError, Delivered};
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let id = target.id();
     if args.dry_run {
         let rehearsal = undo::rehearse(&runs, target, wish).map_err(|e| failure(e, id, wish))?;
-        let live = lock::is_held(&target.context.run.conductor_lock());
+        let live = lock::may_be_held(&target.context.run.conductor_lock());
         return show(args, id, wish, &rehearsal, live, cx);
     }
     let shared = RefCell::new(&mut *cx);
@@ -224,7 +224,6 @@ fn plural_deliveries(n: usize) -> String {
 }
 
 fn step_text(step: &Step) -> String {
-    let tasks: Vec<&str> = step.tasks.iter().map(TaskName::as_str).collect();
     let mut text = format!(
         "  {} of {}: {}, {}, +{} -{}\n",
         step.to.short(),
@@ -234,8 +233,8 @@ fn step_text(step: &Step) -> String {
         step.lines.added,
         step.lines.removed
     );
-    if !tasks.is_empty() {
-        text.push_str(&format!("      tasks: {}\n", tasks.join(", ")));
+    if !step.tasks.is_empty() {
+        text.push_str(&format!("      tasks: {}\n", listed(&step.tasks)));
     }
     for file in step.files.iter().take(10) {
         text.push_str(&format!("      {}\n", one_line(file)));

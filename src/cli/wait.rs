@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::select::{self, Purpose, RunChoice};
 use super::watch::Watch;
 use super::{Context, Exit, Failure, conductor};
-use crate::conduct::ensure::Ensured;
 use crate::store::inbox;
 use crate::view::merging;
 use crate::view::page::Page;
@@ -39,6 +38,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         .and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let changes = Watch::of(run.dir());
     let mut told = false;
+    let mut warned = false;
     loop {
         // First the inbox, then the journal: a letter goes when what follows from it is written.
         let asked = inbox::letters_waiting(&run.inbox());
@@ -81,14 +81,8 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             return Ok(Exit::StillRunning);
         }
         // A run that nobody conducts would never end.
-        if !snapshot.conductor_alive
-            && let Ensured::Failed(why) = conductor::ensure(&run, cx)?
-        {
-            return Err(
-                Failure::internal(format!("no conductor can be started: {why}"))
-                    .in_path(run.dir())
-                    .next("`orchestra doctor` looks for the cause"),
-            );
+        if !snapshot.conductor_alive {
+            conductor::ensure_patiently(&run, &mut warned, cx)?;
         }
         if snapshot.paused && !told {
             cx.remark(&format!(

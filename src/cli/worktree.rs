@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::plan_input::{Obtained, PlanInput};
 use super::run::{Preparation, begin, prepare};
 use super::settings_flags::{SettingsFlags, resolved};
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, conductor};
 use crate::conduct;
 use crate::format::SCHEMA_VERSION;
 
@@ -71,8 +71,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         cx,
     })?;
     let run = begin(&repo, &obtained, &settings)?;
-    let context = conduct::load(&run, &cx.own_exe()?, cx.environment())
-        .map_err(|e| Failure::internal(e.to_string()))?;
+    let (context, _) = conductor::load(&run, cx)?;
     let places = conduct::make_all(&context).map_err(|error| {
         Failure::environment(format!("the worktrees were not made: {error}"))
             .next("nothing of them is left; mend the cause and try again")

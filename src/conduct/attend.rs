@@ -36,10 +36,13 @@ pub(super) enum Standing {
 /// Looks where an attempt stands, without waiting.
 pub(super) fn standing(run: &RunDir, task: &TaskName, attempt: u32) -> Standing {
     // The lock first: an outcome is written before it is given back.
-    let held = lock::is_held(&run.lock(task));
-    let order: Option<LaunchFile> = atomic::peek_json(&run.launch(task));
+    let held = lock::may_be_held(&run.lock(task));
+    let order: Result<Option<LaunchFile>, _> =
+        atomic::read_json_in_place(&run.launch(task), "the order for an attempt");
     match launch::over(run, task, attempt) {
-        _ if order.is_none_or(|order| order.attempt != attempt) => Standing::Absent,
+        // What it works on cannot be told: it is waited for.
+        _ if held && order.is_err() => Standing::Lives,
+        _ if !order.is_ok_and(|o| o.is_some_and(|o| o.attempt == attempt)) => Standing::Absent,
         _ if held => Standing::Lives,
         Ok(Some(over)) => Standing::Over(over),
         Ok(None) | Err(_) => Standing::Absent,

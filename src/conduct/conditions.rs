@@ -47,11 +47,6 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// Whether the run can do less than it wants to.
-    fn holds_back(&self) -> bool {
-        self.conditions.hold.is_some() || self.conditions.pressed || self.why.is_some()
-    }
-
     /// What it means for the run, if anything. Slots without a reason are as many as wanted.
     fn sentence(&self, now: Timestamp) -> Option<String> {
         let Conditions {
@@ -126,21 +121,19 @@ impl Surroundings {
         Some(combined(&self.seen))
     }
 
-    /// One line per source whose sight changed.
+    /// One line per source of which there is something else to say than before.
     fn lines(&self, before: &[Sight], now: Timestamp) -> Vec<String> {
-        let changed = self.sources.iter().zip(&self.seen).zip(before);
-        changed
-            .filter(|((_, new), old)| new != old)
-            .filter_map(|((source, new), old)| {
-                let said = new.sentence(now);
-                if said.is_none() && !old.holds_back() {
-                    return None;
-                }
-                Some(said.unwrap_or_else(|| {
+        let seen = self.sources.iter().zip(&self.seen).zip(before);
+        seen.filter_map(|((source, new), old)| {
+            let said = new.sentence(now);
+            match said == old.sentence(now) {
+                true => None,
+                false => Some(said.unwrap_or_else(|| {
                     format!("the {} no longer holds the run back", source.name())
-                }))
-            })
-            .collect()
+                })),
+            }
+        })
+        .collect()
     }
 
     fn write(&self, context: &Context, now: Timestamp) {
@@ -174,4 +167,69 @@ fn combined(seen: &[Sight]) -> Conditions {
     seen.iter()
         .map(|sight| sight.conditions.clone())
         .fold(Conditions::default(), Conditions::and)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::conditions::Hold;
+
+    #[derive(Debug)]
+    struct Fixed(&'static str);
+
+    impl Source for Fixed {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn look(&mut self, _: &State, _: Timestamp) -> Sight {
+            Sight::default()
+        }
+    }
+
+    #[test]
+    fn each_source_speaks_once_about_each_change() {
+        let now = Timestamp(1_795_252_437_000);
+        let until = |ms: i64| Sight {
+            conditions: Conditions {
+                hold: Some(Hold {
+                    until: Timestamp(now.0 + ms),
+                    why: "usage limit".into(),
+                }),
+                ..Conditions::default()
+            },
+            why: None,
+        };
+        let few = Sight {
+            conditions: Conditions {
+                slots: Some(2),
+                ..Conditions::default()
+            },
+            why: Some("memory".into()),
+        };
+        let mut all = Surroundings::with(vec![
+            Box::new(Fixed("provider")),
+            Box::new(Fixed("machine")),
+        ]);
+        let mut said = |provider: &Sight, machine: &Sight| {
+            let seen = vec![provider.clone(), machine.clone()];
+            let before = std::mem::replace(&mut all.seen, seen);
+            all.lines(&before, now)
+        };
+        let none = Sight::default();
+        let held = "held until 09:15:37 UTC (usage limit): nothing new starts";
+        assert_eq!(said(&until(100_000), &none), [held]);
+        // The same to the second.
+        assert_eq!(said(&until(100_100), &few), ["at most 2 at once: memory"]);
+        assert_eq!(
+            said(&none, &few),
+            ["the provider no longer holds the run back"]
+        );
+        assert_eq!(
+            said(&none, &none),
+            ["the machine no longer holds the run back"]
+        );
+        let both = combined(&[until(5), few]);
+        assert_eq!((both.slots, both.hold.is_some()), (Some(2), true));
+    }
 }

@@ -12,6 +12,8 @@ use crate::core::record::Record;
 use crate::store::layout::RunDir;
 use crate::store::{inbox, journal, lock};
 
+use super::surroundings;
+
 /// How long a conductor may take to say that it holds its lock.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,20 +34,23 @@ pub enum Ensured {
 /// Whether a run has something to do and nobody does it.
 #[must_use]
 pub fn is_orphaned(run: &RunDir) -> bool {
-    needs_one(run) && !lock::is_held(&run.conductor_lock())
+    needs_one(run) && !lock::may_be_held(&run.conductor_lock())
 }
 
 /// Makes sure that a run which has something to do has a conductor.
 ///
 /// - `main_checkout`: the repository, handed to the new conductor.
-/// - `exe`, `env`: this program and the environment that instances will inherit.
+/// - `exe`, `env`: this program and the environment of this process. A run that keeps an
+///   environment of its own is conducted with that one.
 #[must_use]
 pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment) -> Ensured {
     if !needs_one(run) {
         return Ensured::NotNeeded;
     }
-    if lock::is_held(&run.conductor_lock()) {
-        return Ensured::Running;
+    match lock::is_held(&run.conductor_lock()) {
+        Ok(true) => return Ensured::Running,
+        Ok(false) => {}
+        Err(error) => return Ensured::Failed(error.to_string()),
     }
     if env.get(MARK_VARIABLE).is_some() && run.journal().exists() {
         // It would end with the instance that this process belongs to, and take all other
@@ -65,7 +70,7 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
         exe,
         &args,
         main_checkout,
-        env,
+        &surroundings::of_run(run, env),
         &run.conductor_stderr(),
         PATIENCE,
     );
@@ -78,7 +83,9 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
                 Readiness::Ready => Ensured::Started,
                 Readiness::Late => Ensured::Running,
                 // Another one was faster; that one serves as well, even if it is through.
-                Readiness::Refused(_) if lock::is_held(&run.conductor_lock()) => Ensured::Running,
+                Readiness::Refused(_) if lock::may_be_held(&run.conductor_lock()) => {
+                    Ensured::Running
+                }
                 Readiness::Refused(_) if !needs_one(run) => Ensured::NotNeeded,
                 Readiness::Refused(why) => Ensured::Failed(why),
                 Readiness::Silent => Ensured::Failed(format!(
@@ -91,7 +98,7 @@ pub fn ensure(run: &RunDir, main_checkout: &Path, exe: &Path, env: &Environment)
 }
 
 /// A run that was started and is not closed, or has unread letters.
-fn needs_one(run: &RunDir) -> bool {
+pub(super) fn needs_one(run: &RunDir) -> bool {
     if !run.settings().is_file() {
         return false;
     }

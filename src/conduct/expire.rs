@@ -59,7 +59,7 @@ pub fn expire(
 
 /// When something happened to a run last; none when that cannot be told or it is at work.
 fn used_last(run: &RunDir) -> Option<Timestamp> {
-    if lock::is_held(&run.conductor_lock()) {
+    if lock::may_be_held(&run.conductor_lock()) {
         return None;
     }
     if run.dir().symlink_metadata().is_err() {

@@ -169,12 +169,12 @@ fn whole_line(
     let ix = state.find(task)?;
     let entry = state.task(ix);
     // The state may be a later one: of a task that was revived only the last end is told.
-    let settled = match (&entry.state, fate) {
+    let settled = matches!(
+        (&entry.state, fate),
         (TaskState::Done { .. }, Fate::Done)
-        | (TaskState::Failed { .. }, Fate::Failed(_))
-        | (TaskState::Cancelled, Fate::Stopped) => true,
-        _ => false,
-    };
+            | (TaskState::Failed { .. }, Fate::Failed(_))
+            | (TaskState::Cancelled, Fate::Stopped)
+    );
     if entry.attempts == 0 || !settled {
         return None;
     }

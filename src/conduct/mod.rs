@@ -6,6 +6,7 @@
 
 mod assignment;
 mod attend;
+mod checkpoint;
 pub mod cleanup;
 mod close;
 mod conditions;
@@ -15,14 +16,18 @@ mod early;
 pub mod ensure;
 pub mod expire;
 mod history;
+pub mod keep;
 mod launch;
 mod machine;
+mod notes;
 pub mod planning;
 mod prepare;
 mod prompt;
 mod radar;
 mod resolution;
 pub mod restore;
+mod shortage;
+pub mod surroundings;
 pub mod undo;
 mod work;
 pub mod worktree;
@@ -73,10 +78,31 @@ pub enum ConductError {
     NotStarted(String),
     #[error("the plan of {id} cannot be used: {detail}")]
     Plan { id: String, detail: String },
+    #[error("{0}. Nothing is lost: it is tried again, and goes on once there is room")]
+    Short(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Git(#[from] GitError),
+}
+
+impl ConductError {
+    /// Whether another try would find the same: what cannot be read stays so, a full disk or
+    /// too many open files do not.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::NotStarted(_)
+            | Self::Plan { .. }
+            | Self::Store(
+                StoreError::Unreadable { .. }
+                | StoreError::Newer { .. }
+                | StoreError::Journal { .. },
+            )
+            | Self::Git(GitError::NotARepository { .. }) => true,
+            Self::Held(_) | Self::Short(_) | Self::Store(_) | Self::Git(_) => false,
+        }
+    }
 }
 
 /// The present time. The conductor is where the clock is read for the state machine.
@@ -144,10 +170,13 @@ pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductErr
         .ok_or_else(|| ConductError::Held(context.run.id().to_string()))?;
     ready();
     let mut lock = Some(lock);
+    let keepers = keep::Keepers::start(context);
     loop {
+        surroundings::remember(&context.run, &context.env);
         Conductor::new(context.clone())?.run()?;
         // A letter that was posted after the last look: whoever posted it may have seen the
         // lock held. So the lock is given back first, and the inbox looked at after that.
+        keepers.rest(true);
         drop(lock.take());
         if !inbox::letters_waiting(&context.run.inbox()) {
             return Ok(());
@@ -156,6 +185,7 @@ pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductErr
         if lock.is_none() {
             return Ok(());
         }
+        keepers.rest(false);
     }
 }
 
@@ -165,6 +195,8 @@ enum Signal {
     Event(Event),
     /// An attempt that was to be started or watched is not watched.
     Unwatched(Box<work::Unwatched>),
+    /// The machine ran short of something: what was begun is to be begun again later.
+    Short(String),
     /// Something happened to the inbox.
     Inbox,
 }
@@ -228,6 +260,11 @@ impl Conductor {
                         self.take(&event)?;
                     }
                 }
+                Ok(Signal::Short(what)) => {
+                    let error = ConductError::Short(what);
+                    run_log::append(&self.context.run, now(), &[error.to_string()]);
+                    return Err(error);
+                }
                 Ok(Signal::Inbox) | Err(RecvTimeoutError::Timeout) => {}
                 // The watcher and the workshop hold senders, so this cannot come.
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -242,6 +279,9 @@ impl Conductor {
                 self.take(&Event::Conditions(conditions))?;
             }
             self.read_inbox()?;
+        }
+        if matches!(self.state.phase(), Phase::Finished { closed: true, .. }) {
+            surroundings::forget(&self.context.run);
         }
         Ok(())
     }

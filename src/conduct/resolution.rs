@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::core::id::listed;
 use crate::core::plan::Task;
 use crate::core::record::Resolution;
 use crate::format::launch_file::Merging;
@@ -66,20 +67,18 @@ pub(super) struct Dispute<'a> {
 /// In one line, for people.
 pub(super) fn title(resolution: &Resolution) -> String {
     let mut text = format!("Resolve the conflict of {}", resolution.task);
-    let with: Vec<&str> = resolution.with.iter().map(|t| t.as_str()).collect();
-    if !with.is_empty() {
-        let _ = write!(text, " with {}", with.join(", "));
+    if !resolution.with.is_empty() {
+        let _ = write!(text, " with {}", listed(&resolution.with));
     }
     text
 }
 
 /// The message of the merge that the instance ends.
 pub(super) fn commit_message(resolution: &Resolution) -> String {
-    let with: Vec<&str> = resolution.with.iter().map(|t| t.as_str()).collect();
-    let onto = if with.is_empty() {
+    let onto = if resolution.with.is_empty() {
         "what was merged before".to_owned()
     } else {
-        with.join(", ")
+        listed(&resolution.with)
     };
     format!("Merge {} with {onto}", resolution.task)
 }

@@ -26,7 +26,8 @@ use super::attend::{self, Standing};
 use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
 use super::prepare::StartError;
-use super::{Signal, close, prepare};
+use super::shortage::is_shortage;
+use super::{Signal, checkpoint, close, prepare};
 
 /// Enough for libgit2 and for encoding deep plans.
 const STACK: usize = 512 * 1024;
@@ -230,14 +231,16 @@ impl Workshop {
                 // It can do without what the plan did not know of.
                 prepared = prepare::prepare(context, &name, &planned);
             }
-            Signal::Event(match prepared {
-                Ok(place) => Event::Prepared { task, place },
-                Err(error) => Event::NotStarted {
-                    task,
-                    class: error.class(),
-                    detail: error.to_string(),
-                },
-            })
+            match prepared {
+                Ok(place) => Signal::Event(Event::Prepared { task, place }),
+                Err(error) => short_or(error.to_string(), |detail| {
+                    Signal::Event(Event::NotStarted {
+                        task,
+                        class: error.class(),
+                        detail,
+                    })
+                }),
+            }
         });
     }
 
@@ -270,8 +273,13 @@ impl Workshop {
                 Err(error) => Err(error),
             };
             match over {
-                Ok(over) => Signal::Event(ended(task, attempt, over)),
-                Err(error) => unwatched(order, error.class(), error.to_string()),
+                Ok(over) => {
+                    checkpoint::keep(context, &name, &order.place, &over);
+                    Signal::Event(ended(task, attempt, over))
+                }
+                Err(error) => short_or(error.to_string(), |detail| {
+                    unwatched(order, error.class(), detail)
+                }),
             }
         });
     }
@@ -346,14 +354,21 @@ impl Workshop {
         self.spawn("merge queue", failed, move |context| {
             let tell = |line: &str| run_log::append(&context.run, super::now(), &[line]);
             let bench = context.bench(&stop, &tell);
-            Signal::Event(Event::Queue(match &work {
+            let result = match &work {
                 QueueWork::Merge { onto, trial, .. } => {
                     bench.merge(onto.as_ref(), &before, &tasks, *trial)
                 }
                 QueueWork::Verify { commit } => bench.verify(commit),
                 QueueWork::Deliver { from, to } => bench.deliver(from, to),
                 QueueWork::Present { from, commit } => bench.present(from, commit),
-            }))
+            };
+            let told = |result| Signal::Event(Event::Queue(result));
+            match result {
+                QueueResult::Failed { detail } => {
+                    short_or(detail, |detail| told(QueueResult::Failed { detail }))
+                }
+                result => told(result),
+            }
         });
     }
 
@@ -363,7 +378,11 @@ impl Workshop {
         self.spawn("close", closed.clone(), move |context| {
             let lines = close::close(context, &state, verdict);
             run_log::append(&context.run, super::now(), &lines);
-            closed
+            // A run whose results could not be written is not closed.
+            match lines.into_iter().find(|line| is_shortage(line)) {
+                Some(line) => Signal::Short(line),
+                None => closed,
+            }
         });
     }
 
@@ -392,6 +411,16 @@ impl Workshop {
             self.busy.fetch_sub(1, Ordering::SeqCst);
             let _ = self.tell.send(failed);
         }
+    }
+}
+
+/// What follows from a fault; of one that is the machine's, that the machine is short of
+/// something.
+fn short_or(detail: String, follows: impl FnOnce(String) -> Signal) -> Signal {
+    if is_shortage(&detail) {
+        Signal::Short(detail)
+    } else {
+        follows(detail)
     }
 }
 

@@ -272,6 +272,12 @@ impl Breaker {
         });
     }
 
+    /// Whether a usage limit was reached, and nothing was answered since it was to be reset.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// Whether it was written by a clock that is ahead of `now`.
     #[must_use]
     pub fn is_ahead(&self, now: Timestamp) -> bool {

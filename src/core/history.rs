@@ -248,7 +248,7 @@ impl History {
             .filter(|one| one.kind == kind && one.model.as_deref() == model)
             .filter(|one| one.fate == Fate::Done || by_gate(one))
             .collect();
-        let failed = tries.iter().copied().filter(|one| by_gate(&one)).count();
+        let failed = tries.iter().copied().filter(by_gate).count();
         let tries = tries.len();
         (tries >= ENOUGH_TRIES && failed * 2 >= tries).then_some(NotEnough { failed, tries })
     }

@@ -135,6 +135,13 @@ impl TaskName {
     }
 }
 
+/// Names of tasks as they stand in a sentence, with commas between them.
+#[must_use]
+pub fn listed<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> String {
+    let names: Vec<&str> = tasks.into_iter().map(TaskName::as_str).collect();
+    names.join(", ")
+}
+
 /// The name of one orchestration; its folder under `.claude/orchestration/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrchestrationId(String);

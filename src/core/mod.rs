@@ -17,6 +17,7 @@ pub mod id;
 pub mod liveness;
 pub mod memory;
 pub mod overlap;
+pub mod permission;
 pub mod plan;
 pub mod queue;
 pub mod record;

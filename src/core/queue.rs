@@ -18,10 +18,11 @@ mod tests;
 pub(super) mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 pub use decide::QueuePolicy;
 
-use super::id::{BranchName, Oid, TaskName};
+use super::id::{BranchName, Oid, TaskName, listed};
 use super::record::{
     AsideWhy, IntegrationEnd, QueueConflict, QueueItem, QueueLink, QueueResult, QueueWork,
     Resolution,
@@ -46,6 +47,12 @@ impl Verdict {
         self.green > 0
     }
 
+    /// Whether the commit counts as bad: it was red twice and never green.
+    #[must_use]
+    pub fn is_red(&self) -> bool {
+        !self.is_green() && self.red > 1
+    }
+
     /// Whether the check gave both answers.
     #[must_use]
     pub fn is_flaky(&self) -> bool {
@@ -60,6 +67,15 @@ pub struct Batch {
     pub onto: Oid,
     /// The results, in order; never empty.
     pub links: Vec<QueueLink>,
+}
+
+impl Batch {
+    /// The commit that holds the first `count` of the links.
+    #[must_use]
+    pub fn after(&self, count: usize) -> &Oid {
+        let last = count.checked_sub(1).and_then(|n| self.links.get(n));
+        last.map_or(&self.onto, |link| &link.commit)
+    }
 }
 
 /// How often conflicts of one task were given to a resolver, and what came of it.
@@ -196,6 +212,20 @@ impl Queue {
     #[must_use]
     pub fn verdict(&self, commit: &Oid) -> Option<&Verdict> {
         self.verdicts.get(commit)
+    }
+
+    /// Which links of a red batch the first bad one is among: those behind the last good
+    /// commit, as far as the first that was red.
+    #[must_use]
+    pub fn suspects(&self, batch: &Batch) -> Range<usize> {
+        let verdict = |count| self.verdict(batch.after(count));
+        let all = batch.links.len();
+        let good = (1..all)
+            .rev()
+            .find(|n| verdict(*n).is_some_and(Verdict::is_green));
+        let low = good.unwrap_or(0);
+        let bad = (low + 1..all).find(|n| verdict(*n).is_some_and(|v| v.red > 0));
+        low..bad.unwrap_or(all)
     }
 
     /// The last move of the base branch.
@@ -526,10 +556,6 @@ fn names(items: &[QueueItem]) -> Vec<TaskName> {
 pub(super) fn lesson(why: &AsideWhy) -> String {
     let on_top = "Merge the base branch into your branch first (`git merge`, in your worktree), \
                   so that you work on top of what was delivered meanwhile.";
-    let listed = |tasks: &[TaskName]| {
-        let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
-        names.join(", ")
-    };
     match why {
         AsideWhy::Red { tail, with, .. } => {
             let how = if with.is_empty() {

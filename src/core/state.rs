@@ -503,6 +503,12 @@ impl State {
         self.spent
     }
 
+    /// What the run may cost.
+    #[must_use]
+    pub fn limit(&self) -> Limit {
+        self.policy.budget.run
+    }
+
     /// What attempts in work may still spend.
     #[must_use]
     pub fn promised(&self) -> Spent {

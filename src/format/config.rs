@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::instance_limits::InstanceLimits;
 use super::settings_file::{Admission, AdmissionMode, Budgets, CleanupWhen, Retries};
 use crate::core::breaker::BreakerPolicy;
+use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
 use crate::core::time::Millis;
@@ -234,6 +235,11 @@ layer! {
     gate_rounds: u32,
     /// How long a stuck instance waits for an answer before its task fails, in seconds.
     answer_timeout_seconds: u64,
+    /// What is done when an instance asks for a permission that no rule gives: ask the person,
+    /// or deny it at once.
+    permission_requests: PermissionRequests,
+    /// How long the person has to answer such a request before it is denied, in seconds.
+    permission_timeout_seconds: u64,
     /// How long an instance may take from its start to its first word, in seconds. 0: for ever.
     startup_silence_seconds: u64,
     /// How long an instance may wait for the provider without a sign, in seconds. 0: for ever.
@@ -459,6 +465,12 @@ impl Layer {
                 "at least 1",
             ),
             (
+                "permission_timeout_seconds",
+                self.permission_timeout_seconds
+                    .is_none_or(|n| (1..=31_536_000).contains(&n)),
+                "from 1 to 31536000",
+            ),
+            (
                 "closing_silence_seconds",
                 self.closing_silence_seconds.is_none_or(|n| n >= 1),
                 "at least 1",
@@ -546,6 +558,8 @@ impl Layer {
             delivery_style: Some(DeliveryStyle::Merge),
             commit_hooks: Some(false),
             answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+            permission_requests: Some(PermissionRequests::Ask),
+            permission_timeout_seconds: Some(DEFAULT_PERMISSION_TIMEOUT),
             startup_silence_seconds: Some(limits.startup_silence_seconds),
             provider_silence_seconds: Some(limits.provider_silence_seconds),
             tool_silence_seconds: Some(limits.tool_silence_seconds),
@@ -664,6 +678,10 @@ pub struct Resolved {
     pub commit_hooks: bool,
     /// How long a stuck instance waits for an answer, seconds.
     pub answer_timeout_seconds: u64,
+    /// What is done about requests for permission.
+    pub permission_requests: PermissionRequests,
+    /// How long the person has to answer one, seconds.
+    pub permission_timeout_seconds: u64,
     /// How long an instance may be silent, and what it may use.
     pub limits: InstanceLimits,
     /// Seconds between two looks of the conflict radar; 0: it is off.
@@ -809,6 +827,10 @@ pub fn resolve(layers: &Layers) -> Resolved {
         answer_timeout_seconds: all
             .answer_timeout_seconds
             .unwrap_or(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+        permission_requests: all.permission_requests.unwrap_or_default(),
+        permission_timeout_seconds: all
+            .permission_timeout_seconds
+            .unwrap_or(DEFAULT_PERMISSION_TIMEOUT),
         limits,
         radar_seconds: all.radar_seconds.unwrap_or(DEFAULT_RADAR_SECONDS),
         success_percent: all.success_percent.unwrap_or(100),

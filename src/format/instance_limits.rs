@@ -48,7 +48,8 @@ impl InstanceLimits {
             startup: Millis::from_secs(self.startup_silence_seconds),
             provider: Millis::from_secs(self.provider_silence_seconds),
             tool: Millis::from_secs(self.tool_silence_seconds),
-            closing: Millis::from_secs(self.closing_silence_seconds),
+            // Its end is always awaited, so it needs a bound.
+            closing: Millis::from_secs(self.closing_silence_seconds.max(1)),
         }
     }
 

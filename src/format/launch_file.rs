@@ -12,6 +12,7 @@ use super::instance_limits::InstanceLimits;
 use crate::core::attempt::{SessionId, StartMode};
 use crate::core::budget::Grant;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
+use crate::core::permission::PermissionRequests;
 
 /// Which agent works on the task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +136,12 @@ pub struct LaunchFile {
     /// How long a stuck instance waits for an answer before the attempt fails, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// What is done about requests for permission.
+    #[serde(default)]
+    pub permission_requests: PermissionRequests,
+    /// How long the person has to answer one, seconds.
+    #[serde(default = "super::settings_file::default_permission_timeout")]
+    pub permission_timeout_seconds: u64,
     /// How long the instance may be silent, and what it may use.
     #[serde(default)]
     pub limits: InstanceLimits,

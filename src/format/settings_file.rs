@@ -13,6 +13,7 @@ use crate::core::breaker::BreakerPolicy;
 use crate::core::budget::{BudgetPolicy, Limit, Money};
 use crate::core::history::Learned;
 use crate::core::id::{BranchName, Oid, OrchestrationId};
+use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::ValidPlan;
 use crate::core::queue::QueuePolicy;
 use crate::core::record::{DeliveryStyle, MergeMode};
@@ -188,6 +189,12 @@ pub struct SettingsFile {
     /// How long a stuck instance waits for an answer, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// What is done about requests for permission.
+    #[serde(default)]
+    pub permission_requests: PermissionRequests,
+    /// How long the person has to answer one, seconds.
+    #[serde(default = "default_permission_timeout")]
+    pub permission_timeout_seconds: u64,
     /// How long an instance may be silent, and what it may use.
     #[serde(default)]
     pub limits: InstanceLimits,
@@ -269,6 +276,11 @@ fn default_backup_days() -> u32 {
 /// For files that were written before there was a limit.
 fn default_answer_timeout() -> u64 {
     super::launch_file::DEFAULT_ANSWER_TIMEOUT
+}
+
+/// For files that were written before anybody was asked.
+pub(super) fn default_permission_timeout() -> u64 {
+    DEFAULT_PERMISSION_TIMEOUT
 }
 
 /// For files that were written before there was a radar.

@@ -9,8 +9,8 @@ use super::repo::Repo;
 use super::worktree::git_dir_of;
 use crate::core::id::Oid;
 
-/// Nobody's hooks, no signatures and no stash have a say in a merge that is only begun.
-/// Whether recorded resolutions are used (`rerere`) is as the person configured it.
+/// A merge that is only begun waits for nobody, and runs nothing that the person wants to run
+/// at merges of their own: no hooks, no signatures and no stash have a say in it.
 const BEGIN: &[&str] = &[
     "-c",
     "core.hooksPath=/dev/null",
@@ -24,6 +24,20 @@ const BEGIN: &[&str] = &[
     "--no-ff",
     "--strategy=ort",
 ];
+
+/// The call that begins a merge in a worktree, without the commit to be merged. Git wants to
+/// know who merges even when nothing is committed: `by` when the person does not.
+pub(super) fn beginning(worktree: &Path, by: Option<&Identity>) -> Git {
+    let mut git = Git::at(worktree);
+    if let Some(by) = by {
+        git = git
+            .env("GIT_AUTHOR_NAME", &by.name)
+            .env("GIT_AUTHOR_EMAIL", &by.email)
+            .env("GIT_COMMITTER_NAME", &by.name)
+            .env("GIT_COMMITTER_EMAIL", &by.email);
+    }
+    git.args(BEGIN)
+}
 
 /// What became of beginning a merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,17 +78,13 @@ impl Repo {
         {
             return Ok(MergeBegun::Contained);
         }
-        let mut git = Git::at(worktree).once().args(BEGIN).arg(theirs.as_str());
-        if self.person()?.is_none() {
-            // Git wants to know who merges even when nothing is committed.
-            let nobody = Identity::orchestra();
-            git = git
-                .env("GIT_AUTHOR_NAME", &nobody.name)
-                .env("GIT_AUTHOR_EMAIL", &nobody.email)
-                .env("GIT_COMMITTER_NAME", &nobody.name)
-                .env("GIT_COMMITTER_EMAIL", &nobody.email);
-        }
-        let output = git.output()?;
+        // Whether recorded resolutions are used (`rerere`) is as the person configured it.
+        let nobody = Identity::orchestra();
+        let by = self.person()?.is_none().then_some(&nobody);
+        let output = beginning(worktree, by)
+            .once()
+            .arg(theirs.as_str())
+            .output()?;
         if !git_dir.join("MERGE_HEAD").exists() {
             let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             let detail = if output.stderr.is_empty() {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::command::Git;
 use super::error::GitError;
 use super::merge::ConflictFile;
+use super::merging::beginning;
 use super::objects::Identity;
 use super::plumbing::parts;
 use super::repo::{Backend, Repo, parse_oid};
@@ -32,23 +33,6 @@ pub struct TreeFile {
     /// The blob.
     pub oid: Oid,
 }
-
-/// Merging by itself must neither wait for a person nor run what they want to run at merges
-/// of their own.
-const QUIET_MERGE: &[&str] = &[
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "merge.autoStash=false",
-    "-c",
-    "merge.verifySignatures=false",
-    "merge",
-    "--quiet",
-    "--no-commit",
-    "--no-ff",
-    "--strategy=ort",
-    "--rerere-autoupdate",
-];
 
 impl Repo {
     /// The content of a blob; none when it is longer than `most` bytes.
@@ -285,15 +269,8 @@ impl Repo {
 
     /// Whether git got as far as a merge with conflicts.
     fn begin_merge(&self, worktree: &Path, theirs: &Oid) -> Result<bool, GitError> {
-        // Git wants to know who merges even when nothing is committed.
-        let nobody = Identity::orchestra();
-        let output = Git::at(worktree)
-            .env("GIT_AUTHOR_NAME", &nobody.name)
-            .env("GIT_AUTHOR_EMAIL", &nobody.email)
-            .env("GIT_COMMITTER_NAME", &nobody.name)
-            .env("GIT_COMMITTER_EMAIL", &nobody.email)
-            .args(QUIET_MERGE)
-            .arg(theirs.as_str())
+        let output = beginning(worktree, Some(&Identity::orchestra()))
+            .args(["--rerere-autoupdate", theirs.as_str()])
             .output()?;
         Ok(output.code == Some(1))
     }

@@ -14,7 +14,7 @@ use super::{Outcome, place};
 use crate::agent::tree::MARK_VARIABLE;
 use crate::conduct::{self, ensure};
 use crate::core::event::Request;
-use crate::core::id::TaskName;
+use crate::core::id::{TaskName, listed};
 use crate::core::plan::Limits;
 use crate::core::record::MergeMode;
 use crate::format::claude_stream::one_line;
@@ -67,11 +67,10 @@ fn of_script(document: &InstanceDocument, world: &World) -> Result<Outcome, Stri
     if let Known::Planned(names) = &tasks
         && !names.contains(task)
     {
-        let names: Vec<&str> = names.iter().map(TaskName::as_str).collect();
         return Err(format!(
             "the plan of {} has no task {task}; it has {}",
             document.orchestration_id,
-            names.join(", ")
+            listed(names)
         ));
     }
     let state = if failed { "failed" } else { "complete" };

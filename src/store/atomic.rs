@@ -53,13 +53,27 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), St
 /// # Errors
 /// As [`write()`].
 pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
+    create(path, bytes, true)
+}
+
+/// As [`create_new`], and nobody but the owner may read it.
+///
+/// # Errors
+/// As [`write()`].
+pub fn create_private(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
+    create(path, bytes, false)
+}
+
+fn create(path: &Path, bytes: &[u8], readable: bool) -> Result<bool, StoreError> {
     let mut file = tempfile::Builder::new()
         .prefix(".tmp-")
         .tempfile_in(parent(path))
         .map_err(StoreError::io("create a temporary file beside", path))?;
     file.write_all(bytes)
         .map_err(StoreError::io("write", path))?;
-    set_readable(file.path())?;
+    if readable {
+        set_readable(file.path())?;
+    }
     match file.persist_noclobber(path) {
         Ok(_) => Ok(true),
         Err(e) if e.error.kind() == ErrorKind::AlreadyExists => Ok(false),

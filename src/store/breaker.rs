@@ -131,7 +131,7 @@ impl BreakerStore {
     /// The live runs of the account, with their numbers.
     fn members(&self) -> Vec<(usize, MemberFile)> {
         (0..MEMBERS)
-            .filter(|number| lock::is_held(&self.member(*number, "lock")))
+            .filter(|number| lock::is_held(&self.member(*number, "lock")).unwrap_or(false))
             .map(|number| {
                 let file = atomic::peek_json(&self.member(number, "json"));
                 (number, file.unwrap_or_default())

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,11 @@ pub struct Letter<T> {
 /// When the folder cannot be written.
 pub fn post<T: Serialize>(folder: &Path, body: T, now: Timestamp) -> Result<String, StoreError> {
     fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
-    // Names sort by time; the random part keeps two writers apart.
-    let id = format!("{:015}-{}", now.0, uuid::Uuid::new_v4().simple());
+    // Names sort by time; the random part keeps two writers apart. A clock that went back must
+    // not bring a later letter before an earlier one.
+    let last = waiting(folder).filter_map(|path| number(&path)).max();
+    let number = now.0.max(last.map_or(0, |n| n.saturating_add(1)));
+    let id = format!("{number:015}-{}", uuid::Uuid::new_v4().simple());
     let letter = Letter {
         schema_version: SCHEMA_VERSION,
         id: id.clone(),
@@ -81,11 +84,24 @@ pub fn letters<T: DeserializeOwned>(
 /// Whether there are letters, without reading any.
 #[must_use]
 pub fn letters_waiting(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|e| e.path().extension() == Some(OsStr::new("json")))
-    })
+    waiting(folder).next().is_some()
+}
+
+/// The files of letters.
+fn waiting(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension() == Some(OsStr::new("json")))
+}
+
+fn number(path: &Path) -> Option<i64> {
+    let name = path.file_name()?.to_str()?;
+    // No clock says as much: the name is somebody else's.
+    let number: i64 = name.split_once('-')?.0.parse().ok()?;
+    (number < 999_999_999_999_999).then_some(number)
 }
 
 /// Removes a letter that was acted upon. Idempotent.
@@ -114,11 +130,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inbox = dir.path().join("inbox");
         assert!(letters::<Request>(&inbox).unwrap().0.is_empty());
-        post(&inbox, Request::Scale { by: 1 }, Timestamp(20)).unwrap();
-        let first = post(&inbox, Request::Scale { by: 2 }, Timestamp(10)).unwrap();
+        let first = post(&inbox, Request::Scale { by: 1 }, Timestamp(20)).unwrap();
+        // The clock goes back between them.
+        post(&inbox, Request::Scale { by: 2 }, Timestamp(10)).unwrap();
         fs::write(inbox.join("zz.json"), "half").unwrap();
         let (found, bad) = letters::<Request>(&inbox).unwrap();
-        assert_eq!(found[0].body, Request::Scale { by: 2 });
+        assert_eq!(found[0].body, Request::Scale { by: 1 });
         assert_eq!((found.len(), bad.len()), (2, 1));
         discard(&inbox, &first).unwrap();
         discard(&inbox, &first).unwrap();

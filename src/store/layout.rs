@@ -43,6 +43,12 @@ impl Layout {
         self.root.join("history.lock")
     }
 
+    /// What instances of all runs learnt about the repository.
+    #[must_use]
+    pub fn notes(&self) -> PathBuf {
+        self.root.join("notes.jsonl")
+    }
+
     /// The folder of one orchestration.
     #[must_use]
     pub fn run(&self, id: &OrchestrationId) -> RunDir {
@@ -141,6 +147,12 @@ impl RunDir {
         conductor_lock => "conductor.lock";
         /// What the conductor printed, if it ever had to.
         conductor_stderr => "conductor.stderr";
+        /// Held by the keeper, which starts a conductor when there is none.
+        keeper_lock => "keeper.lock";
+        /// What the keeper printed, if it ever had to.
+        keeper_stderr => "keeper.stderr";
+        /// The environment that the run's processes are started with. Its owner's alone.
+        environment => "environment.json";
         /// The conflicts that were predicted.
         radar => "radar.json";
         /// What machine and provider allow.
@@ -155,6 +167,8 @@ impl RunDir {
         success_report => "ORCHESTRATION_SUCCESS.md";
         /// The report of a bad end.
         failure_report => "ORCHESTRATION_FAILURE.md";
+        /// What its instances learnt, for those that come after them.
+        notes => "notes.jsonl";
         /// What the verify command printed on the merged tree.
         verify_log => "verify.log";
     }
@@ -182,6 +196,8 @@ impl RunDir {
         supervisor_stderr => ".supervisor.stderr";
         /// Written once its worktree is complete.
         worktree_ready => ".worktree.json";
+        /// What a person allowed it for good.
+        permissions => ".permissions.json";
         /// Its settings, when its worktree cannot hold them.
         instance_settings => ".settings.json";
         /// What its set-up and verify commands printed.

@@ -75,12 +75,28 @@ impl Lock {
 }
 
 /// Whether some process holds the lock. A missing lock file is a free lock.
-#[must_use]
-pub fn is_held(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else {
-        return false;
+///
+/// # Errors
+/// When that cannot be told: the file cannot be opened (too many open files, no permission) or
+/// not be locked. Whoever would start a second owner of a free lock must not do it then.
+pub fn is_held(path: &Path) -> Result<bool, StoreError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(StoreError::io("open the lock file", path)(e)),
     };
-    matches!(fs2::FileExt::try_lock_shared(&file), Err(e) if is_contended(&e))
+    match fs2::FileExt::try_lock_shared(&file) {
+        Ok(()) => Ok(false),
+        Err(e) if is_contended(&e) => Ok(true),
+        Err(e) => Err(StoreError::io("look at the lock", path)(e)),
+    }
+}
+
+/// As [`is_held`], for lookers and for whoever only spares what is in use: held, too, when
+/// that cannot be told.
+#[must_use]
+pub fn may_be_held(path: &Path) -> bool {
+    is_held(path).unwrap_or(true)
 }
 
 /// Blocks until no process holds the lock: returns at once when its owner ends, however it
@@ -119,9 +135,9 @@ mod tests {
     fn a_held_lock_is_seen_and_freed_by_drop() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.lock");
-        assert!(!is_held(&path));
+        assert!(!is_held(&path).unwrap());
         let lock = Lock::try_take(&path).unwrap().unwrap();
-        assert!(is_held(&path));
+        assert!(is_held(&path).unwrap());
         assert!(Lock::try_take(&path).unwrap().is_none());
         let waiter = std::thread::spawn({
             let path = path.clone();
@@ -129,7 +145,18 @@ mod tests {
         });
         drop(lock);
         waiter.join().unwrap().unwrap();
-        assert!(!is_held(&path));
+        assert!(!is_held(&path).unwrap());
         assert!(path.exists(), "lock files are never removed");
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_looked_at_is_not_called_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        // A way that leads nowhere cannot be opened, not even by root.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(is_held(&path).is_err());
+        assert!(may_be_held(&path));
+        assert!(!may_be_held(&dir.path().join("missing.lock")));
     }
 }

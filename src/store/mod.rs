@@ -14,6 +14,7 @@ pub mod instance_inbox;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod notes;
 pub mod run_log;
 
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@
 //! | `classify` | why an attempt failed |
 //! | `leftovers` | what a lost supervisor left |
 //! | `progress`, `costs`, `liveness` | what the stream and the processes tell |
+//! | `stream_log` | the kept copy of the stream |
 //! | `report` | the status file |
 //! | `ports` | the instance's own ports |
 
@@ -29,6 +30,7 @@ mod merging;
 mod ports;
 mod progress;
 mod report;
+mod stream_log;
 mod watch;
 mod work;
 

@@ -1,6 +1,5 @@
 //! The threads that turn what happens outside into messages for the one loop.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::ChildStdin;
@@ -11,6 +10,7 @@ use notify::{RecursiveMode, Watcher};
 
 use super::evidence::Changes;
 use super::gate::{GitEvidence, Lack};
+use super::stream_log::StreamLog;
 use crate::agent::shell::CommandReport;
 use crate::format::claude_stream::{Event, LineSplitter, MAX_LINE, parse_line};
 
@@ -68,28 +68,16 @@ pub(crate) fn small_thread(
         .spawn(work)
 }
 
-/// The last line of a copy that has no room for more.
-fn full_line(room: u64) -> String {
-    format!(
-        "\n{{\"type\":\"orchestra\",\"subtype\":\"log_full\",\"message\":\"{} MiB of this \
-         attempt's stream are kept; the rest is not (max_log_mb)\"}}\n",
-        room / (1024 * 1024)
-    )
-}
-
-/// Reads the agent's stream: a raw copy of up to `room` bytes into `log`, its lines as events.
+/// Reads the agent's stream: a copy into `log`, its lines as events.
 pub(crate) fn read_stream(
     mut out: impl Read + Send + 'static,
-    log: Option<File>,
-    room: Option<u64>,
+    mut log: StreamLog,
     tell: SyncSender<Msg>,
 ) -> std::io::Result<()> {
     small_thread("stream", move || {
-        let mut log = log;
         let mut splitter = LineSplitter::new(MAX_LINE);
         let mut piece = [0; 16 * 1024];
         let mut reported = 0;
-        let mut kept = 0;
         loop {
             let bytes = match out.read(&mut piece) {
                 Ok(0) => break,
@@ -97,20 +85,9 @@ pub(crate) fn read_stream(
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            if let Some(file) = &mut log {
-                kept += bytes.len() as u64;
-                let full = room.filter(|room| kept > *room);
-                let written = match full {
-                    None => file.write_all(bytes),
-                    Some(room) => file.write_all(full_line(room).as_bytes()),
-                };
-                if let Err(e) = &written {
-                    // The work goes on without its copy.
-                    let _ = tell.send(Msg::LogFault(e.to_string()));
-                }
-                if full.is_some() || written.is_err() {
-                    log = None;
-                }
+            if let Err(e) = log.keep(bytes) {
+                // The work goes on without its copy.
+                let _ = tell.send(Msg::LogFault(e.to_string()));
             }
             splitter.feed(bytes, |line| forward(line, &tell));
             if splitter.skipped() > reported {
@@ -118,6 +95,7 @@ pub(crate) fn read_stream(
                 let _ = tell.send(Msg::TooLong(reported));
             }
         }
+        let _ = log.finish();
         splitter.finish(|line| forward(line, &tell));
         let _ = tell.send(Msg::StreamEnd);
     })

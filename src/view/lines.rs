@@ -2,6 +2,7 @@
 //!
 //! `[*] #123 - WORKING (45m) - Add export button`; a task without an issue has its name.
 
+use crate::core::id::{TaskName, listed};
 use crate::core::state::TaskState;
 use crate::core::time::{Millis, Timestamp};
 
@@ -179,16 +180,16 @@ pub fn below(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
             }
         }
         Word::Waiting => {
-            let open: Vec<&str> = task
+            let open: Vec<&TaskName> = task
                 .needs
                 .iter()
                 .chain(&task.after)
                 .filter_map(|at| snapshot.tasks.get(*at))
                 .filter(|t| !t.state.is_settled())
-                .map(|t| t.name.as_str())
+                .map(|t| &t.name)
                 .collect();
             if !open.is_empty() {
-                say("Waits for", &open.join(", "));
+                say("Waits for", &listed(open));
             }
         }
         Word::Skipped => {
@@ -253,12 +254,11 @@ pub fn milestones(snapshot: &Snapshot, page: &Page) -> Vec<String> {
         } else {
             ("[ ]", Tone::Faint)
         };
-        let names: Vec<&str> = tasks.iter().map(|t| t.name.as_str()).collect();
         let text = format!(
             " phase {}  {done}/{}  {}",
             n + 1,
             tasks.len(),
-            names.join(", ")
+            listed(tasks.iter().map(|t| &t.name))
         );
         lines.push(format!(
             "{}{}",

@@ -2,7 +2,7 @@
 //! progress that `run` prints where it cannot repaint.
 
 use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
-use crate::core::id::TaskName;
+use crate::core::id::listed;
 use crate::core::record::{AsideWhy, MergeMode, QueueResult, QueueWork, Record, UndoHow};
 
 use super::page::{Tone, one_line};
@@ -180,8 +180,8 @@ fn queue_work(work: &QueueWork) -> Option<(String, Tone)> {
 fn queue_result(result: &QueueResult) -> Option<(String, Tone)> {
     let (text, tone) = match result {
         QueueResult::Merged { links, .. } if !links.is_empty() => {
-            let names: Vec<&str> = links.iter().map(|link| link.task.as_str()).collect();
-            let text = format!("integration: merged in memory: {}", names.join(", "));
+            let names = listed(links.iter().map(|link| &link.task));
+            let text = format!("integration: merged in memory: {names}");
             (text, Tone::Plain)
         }
         QueueResult::Refused { detail } | QueueResult::Failed { detail } => {
@@ -196,20 +196,16 @@ fn queue_result(result: &QueueResult) -> Option<(String, Tone)> {
 /// Why a result was set aside, in words.
 #[must_use]
 pub fn aside(why: &AsideWhy) -> String {
-    let names = |tasks: &[TaskName]| {
-        let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
-        names.join(", ")
-    };
     match why {
         AsideWhy::Red { with, .. } if with.is_empty() => "the tree is red with it".to_owned(),
         AsideWhy::Red { with, .. } => {
-            format!("the tree is red with it and {} together", names(with))
+            format!("the tree is red with it and {} together", listed(with))
         }
         AsideWhy::Conflict { files, with, .. } if with.is_empty() => {
             format!("it conflicts in {}", files.join(", "))
         }
         AsideWhy::Conflict { files, with, .. } => {
-            format!("it conflicts with {} in {}", names(with), files.join(", "))
+            format!("it conflicts with {} in {}", listed(with), files.join(", "))
         }
         AsideWhy::Because { task } => format!("it builds on {task}, which was set aside"),
     }

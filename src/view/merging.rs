@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::id::{BranchName, Oid, TaskName};
-use crate::core::queue::{Batch, Queue};
+use crate::core::queue::{Batch, Queue, Verdict};
 use crate::core::record::{
     AsideWhy, IntegrationEnd, QueueLink, QueueResult, QueueWork, Record, Resolution, SettledFile,
 };
@@ -242,13 +242,9 @@ impl Merging {
     }
 }
 
-fn verdict_of(queue: &Queue, commit: &Oid) -> (u32, u32) {
-    queue.verdict(commit).map_or((0, 0), |v| (v.green, v.red))
-}
-
 fn red_base(queue: &Queue, batch: &Batch) -> Option<(Oid, String)> {
     let verdict = queue.verdict(&batch.onto)?;
-    let red = queue.proven().is_empty() && !verdict.is_green() && verdict.red > 1;
+    let red = queue.proven().is_empty() && verdict.is_red();
     red.then(|| (batch.onto.clone(), verdict.tail.clone()))
 }
 
@@ -269,41 +265,24 @@ fn doing(queue: &Queue, work: &QueueWork) -> Doing {
 }
 
 fn verifying(queue: &Queue, commit: &Oid) -> Doing {
-    let (green, red) = verdict_of(queue, commit);
-    let results = queue.batch().map_or(0, |batch| batch.links.len());
-    let plain = Doing::Verifying {
-        commit: commit.clone(),
-        results,
-        run: green + red + 1,
+    let batch = queue.batch();
+    let results = batch.map_or(0, |batch| batch.links.len());
+    let is_red = |commit| queue.verdict(commit).is_some_and(Verdict::is_red);
+    let Some(batch) = batch.filter(|batch| is_red(batch.after(results))) else {
+        let known = queue.verdict(commit);
+        return Doing::Verifying {
+            commit: commit.clone(),
+            results,
+            run: known.map_or(0, |v| v.green + v.red) + 1,
+        };
     };
-    let Some(batch) = queue.batch() else {
-        return plain;
-    };
-    let whole = batch.links.last().map(|link| &link.commit);
-    let red_twice = whole.is_some_and(|commit| verdict_of(queue, commit).1 > 1);
-    if !red_twice {
-        return plain;
-    }
     if *commit == batch.onto {
         return Doing::CheckingBase;
     }
-    // Between the last good one and the first bad one is the one that is looked for.
-    let is = |n: usize, good: bool| {
-        let link = n.checked_sub(1).and_then(|n| batch.links.get(n));
-        let (green, red) = link.map_or((0, 0), |link| verdict_of(queue, &link.commit));
-        if good { green > 0 } else { red > 0 }
-    };
-    let low = (1..results).rev().find(|n| is(*n, true)).unwrap_or(0);
-    let high = (low + 1..results)
-        .find(|n| is(*n, false))
-        .unwrap_or(results);
-    match high
-        .checked_sub(1)
-        .and_then(|n| batch.links.get(n))
-        .filter(|_| high - low == 1)
-    {
-        Some(link) => Doing::Suspecting(link.task.clone()),
-        None => Doing::Searching(high - low),
+    let suspects = queue.suspects(batch);
+    match batch.links.get(suspects.start) {
+        Some(link) if suspects.len() == 1 => Doing::Suspecting(link.task.clone()),
+        _ => Doing::Searching(suspects.len()),
     }
 }
 

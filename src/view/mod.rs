@@ -4,6 +4,7 @@
 //! changing a file; [`live`] repaints lines of a terminal. Everything else is a pure function
 //! from values to text, with the width and the use of colours as parameters.
 
+pub mod budget;
 pub mod clock;
 pub mod detailed;
 pub mod figures;

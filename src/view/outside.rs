@@ -3,6 +3,7 @@
 use crate::core::time::Timestamp;
 
 use super::clock;
+use crate::format::conditions_file::SourceEntry;
 
 /// `held until 15:00:00 UTC (usage limit): nothing new starts`, `at most 2 at once: why`; none
 /// when nothing holds a run back.
@@ -24,6 +25,20 @@ pub fn sentence(
         (_, Some(slots)) => Some(format!("at most {slots} at once{why}")),
         _ => None,
     }
+}
+
+/// What one source says, as [`sentence`].
+#[must_use]
+pub fn told_by(source: &SourceEntry, now: Timestamp) -> Option<String> {
+    let hold = source.hold.as_ref();
+    let hold = hold.map(|hold| (hold.until, hold.why.as_str()));
+    sentence(
+        source.slots,
+        hold,
+        source.pressed,
+        source.why.as_deref(),
+        now,
+    )
 }
 
 /// The time of the day; with the date when it is another one than today's.

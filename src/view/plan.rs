@@ -5,6 +5,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::core::estimate::{PlanEstimate, estimate};
 use crate::core::history::{Learned, NotEnough, Price};
+use crate::core::id::listed;
 use crate::core::plan::{Emergency, Faults, Note, Priority, TaskIx, ValidPlan};
 
 /// How to show it.
@@ -355,8 +356,7 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 fn names(plan: &ValidPlan, list: &[TaskIx]) -> String {
-    let names: Vec<&str> = list.iter().map(|ix| plan.name(*ix).as_str()).collect();
-    names.join(", ")
+    listed(list.iter().map(|ix| plan.name(*ix)))
 }
 
 /// A text of the plan made fit to be shown: on one line, without anything that a terminal

@@ -93,6 +93,10 @@ pub fn render(snapshot: &Snapshot, machine: &Machine, page: &Page) -> String {
     text.push_str(&page.strong(sum.trim_end()));
     text.push_str("\n\n");
     text.push_str(&system(machine, page));
+    if let Some(budget) = &snapshot.budget {
+        let label = page.faint(&format!("{:<11}", "budget"));
+        text.push_str(&format!("{label}{}\n", budget.line()));
+    }
     text
 }
 

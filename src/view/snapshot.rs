@@ -9,21 +9,24 @@ use std::path::PathBuf;
 use crate::core::attempt::{AttemptEnd, SessionId};
 use crate::core::budget::Limit;
 use crate::core::history::Learned;
-use crate::core::id::{OrchestrationId, TaskName};
+use crate::core::id::{OrchestrationId, TaskName, listed};
 use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
 use crate::core::time::{Millis, Timestamp};
+use crate::format::conditions_file::{ConditionsFile, HoldEntry};
+use crate::format::note_file::NoteLine;
 use crate::format::plan_file;
 use crate::format::radar_file::{PredictedConflict, RadarFile};
 use crate::format::settings_file::SettingsFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
-use crate::store::{atomic, lock};
+use crate::store::{atomic, lock, notes};
 
-use super::clock;
+use super::budget::BudgetView;
 use super::merging::Merging;
+use super::{clock, outside};
 
 /// Why there is nothing to look at.
 #[derive(Debug, thiserror::Error)]
@@ -204,10 +207,9 @@ impl TaskView {
 
     /// An instance that resolves a conflict.
     fn resolver(resolution: &Resolution) -> Self {
-        let with: Vec<&str> = resolution.with.iter().map(TaskName::as_str).collect();
         let mut what = format!("Resolving the conflict of {}", resolution.task);
-        if !with.is_empty() {
-            what.push_str(&format!(" with {}", with.join(", ")));
+        if !resolution.with.is_empty() {
+            what.push_str(&format!(" with {}", listed(&resolution.with)));
         }
         Self {
             description: Some(what),
@@ -293,8 +295,8 @@ impl TaskView {
         match self.word() {
             Word::Stuck => {
                 let status = self.instance()?;
-                // A newer writer may say it; otherwise nothing was seen of it since then.
-                let told = status.rest.get("stuckSince").and_then(|v| v.as_str());
+                // An older writer does not say it; nothing was seen of it since then.
+                let told = status.stuck_since.as_deref();
                 told.or(status.last_heartbeat.as_deref())
                     .and_then(clock::parse)
             }
@@ -366,6 +368,12 @@ pub struct Snapshot {
     pub records: usize,
     /// Results that would not merge if their tasks ended now.
     pub conflicts: Vec<PredictedConflict>,
+    /// What machine and provider allow, as the conductor saw it last.
+    pub conditions: ConditionsFile,
+    /// What the run may cost; none when nothing is limited.
+    pub budget: Option<BudgetView>,
+    /// What its instances learnt, oldest first.
+    pub notes: Vec<NoteLine>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -417,11 +425,14 @@ impl Snapshot {
             integration: None,
             taken_back: false,
             merging: Merging::default(),
-            conductor_alive: lock::is_held(&run.conductor_lock()),
+            conductor_alive: lock::may_be_held(&run.conductor_lock()),
             begun_at: None,
             ended_at: None,
             records: 0,
             conflicts: Vec::new(),
+            conditions: ConditionsFile::default(),
+            budget: None,
+            notes: notes::read(&run.notes()),
             problems,
         };
         if let Some(plan) = &plan {
@@ -429,7 +440,7 @@ impl Snapshot {
             snapshot.take_journal(&lines, plan);
             for task in snapshot.tasks.iter_mut().chain(&mut snapshot.resolvers) {
                 task.status = atomic::peek_json(&run.status(&task.name));
-                task.supervisor_alive = lock::is_held(&run.lock(&task.name));
+                task.supervisor_alive = lock::may_be_held(&run.lock(&task.name));
                 task.worktree_exists = task.place.as_ref().is_some_and(|p| p.worktree.is_dir());
             }
         } else if lines.is_empty() && snapshot.settings.is_none() {
@@ -439,10 +450,34 @@ impl Snapshot {
             snapshot.standing = standing_without_plan(&lines);
         }
         snapshot.take_radar(run);
+        snapshot.take_conditions(run);
         if !journal_is_readable {
             snapshot.standing = Standing::Unknown;
         }
         Ok(snapshot)
+    }
+
+    /// Fills in what holds the run back. Without a conductor nobody keeps that true.
+    fn take_conditions(&mut self, run: &RunDir) {
+        if self.conductor_alive && self.is_live() {
+            self.conditions = atomic::peek_json(&run.conditions()).unwrap_or_default();
+        }
+    }
+
+    /// Whether nothing starts at the moment, because of machine or provider.
+    #[must_use]
+    pub fn hold(&self) -> Option<&HoldEntry> {
+        let hold = self.conditions.hold.as_ref();
+        hold.filter(|hold| hold.until > self.taken_at)
+    }
+
+    /// What holds the run back, in sentences: one per source that does.
+    #[must_use]
+    pub fn held_back(&self) -> Vec<String> {
+        let sources = self.conditions.sources.iter();
+        sources
+            .filter_map(|source| outside::told_by(source, self.taken_at))
+            .collect()
     }
 
     /// Fills in what the radar predicts. Without a conductor nobody keeps that true.
@@ -527,6 +562,7 @@ impl Snapshot {
 
     /// Fills in a state; times come from [`Snapshot::take_times`].
     pub(crate) fn take_state(&mut self, state: &State) {
+        self.budget = BudgetView::of(state);
         let resolvers = self.resolvers.iter_mut().zip(state.resolvers().keys());
         for (task, ix) in resolvers {
             task.max_attempts = state.facts(*ix).max_attempts;

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use super::harness::Room;
 
 /// Seeds that are always tried.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 3;
 /// What the whole run may cost, and what one request costs, US dollars.
 const CEILING: f64 = 4.0;
 const REQUEST: f64 = 0.02;
@@ -137,9 +137,9 @@ impl Storm {
         let mut room = Room::new();
         for (name, value) in [
             ("ORCHESTRA_RETRY_BASE_MS", "20"),
-            ("ORCHESTRA_STARTUP_SILENCE_SECONDS", "4"),
-            ("ORCHESTRA_PROVIDER_SILENCE_SECONDS", "4"),
-            ("ORCHESTRA_TOOL_SILENCE_SECONDS", "4"),
+            ("ORCHESTRA_STARTUP_SILENCE_SECONDS", "2"),
+            ("ORCHESTRA_PROVIDER_SILENCE_SECONDS", "2"),
+            ("ORCHESTRA_TOOL_SILENCE_SECONDS", "2"),
             ("ORCHESTRA_MAX_ATTEMPTS", "12"),
             ("ORCHESTRA_OUTAGES", "12"),
             ("ORCHESTRA_SUCCESS_PERCENT", "1"),

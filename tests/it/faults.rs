@@ -147,7 +147,7 @@ fn status_brings_a_new_conductor() {
     let room = chain();
     let run = begin(&room);
     room.wait_until_running(&run, "a");
-    room.conductor().kill();
+    room.kill_conductor();
     let ended = room.orchestra(&["status"]).expect(0);
     assert!(ended.err.contains("new one"), "{}", ended.err);
     room.wait_until_closed(&run);
@@ -425,7 +425,7 @@ fn a_verify_command_of_a_killed_conductor_ends_with_the_next_one() {
     wait_for("verification", || {
         room.path("second").exists().then_some(())
     });
-    room.conductor().kill();
+    room.kill_conductor();
     room.orchestra(&["wait"]).expect(0);
     assert_undisturbed(&room, &run);
 }
@@ -465,4 +465,33 @@ fn a_half_made_worktree_is_made_anew_and_loses_nothing() {
     let note = room.git(&["show", &format!("{}:note", snapshots[0])]);
     assert_eq!(note, "of a person");
     room.assert_tidy();
+}
+
+#[test]
+fn a_daemon_of_a_killed_supervisor_is_ended_and_the_session_goes_on() {
+    let seconds = 800_000_000 + u64::from(std::process::id());
+    let room = Room::new();
+    room.plan(&[("a", &[])]);
+    room.script(&json!({"a": {"steps": [
+        {"detach": {"seconds": seconds, "clear_env": true}},
+        {"write": {"path": "a", "text": "from a\n"}}, {"hang": {}}, {"commit": "Add a"},
+    ]}}));
+    let run = begin(&room);
+    let task = orchestra::core::id::TaskName::parse("a").unwrap();
+    wait_for("the processes to be seen", || {
+        let text = fs::read_to_string(run.processes(&task)).ok()?;
+        let seen: Value = serde_json::from_str(&text).ok()?;
+        let wrote = room.worktree("a").join("a").exists();
+        (seen["processes"].as_array()?.len() >= 2 && wrote).then_some(())
+    });
+    room.process("supervise", "a").kill();
+    room.orchestra(&["wait"]).expect(0);
+    assert_eq!(room.read("a"), "from a\n");
+    let listed = std::process::Command::new("ps")
+        .args(["-eo", "args"])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(!listed.contains(&format!("sleep {seconds}")));
+    assert!(!run.processes(&task).exists());
 }

@@ -562,15 +562,51 @@ impl Room {
         wait_for("a conductor", || self.processes_of("conduct").pop())
     }
 
+    #[track_caller]
+    pub(crate) fn keeper(&self) -> Process {
+        wait_for("a keeper", || self.processes_of("keep").pop())
+    }
+
     /// Ends every process of the room at once.
+    #[track_caller]
     pub(crate) fn kill_all(&self) {
-        wait_for("the end of all processes", || {
-            let all = self.processes();
+        self.kill_at_once(|_| true);
+    }
+
+    /// Ends conductors and keepers at once, so that nobody brings new ones.
+    #[track_caller]
+    pub(crate) fn kill_conductor(&self) {
+        self.conductor();
+        self.kill_at_once(|p| p.is("conduct") || p.is("keep"));
+    }
+
+    /// Ends these processes of the room, by their numbers. Nobody sees another one end: all are
+    /// stopped before the first is ended.
+    #[track_caller]
+    pub(crate) fn kill_at_once(&self, which: impl Fn(&Process) -> bool) {
+        let mut stopped = std::collections::BTreeSet::new();
+        let all = wait_for("that no more come", || {
+            let mut all = self.processes();
+            all.retain(&which);
+            let mut fresh = false;
             for process in &all {
-                process.kill();
+                if stopped.insert(process.pid) {
+                    fresh = true;
+                    signal(process.pid, Signal::STOP);
+                }
             }
-            all.is_empty().then_some(())
+            (!fresh).then_some(all)
         });
+        for process in &all {
+            kill(process.pid);
+        }
+        for process in &all {
+            process.kill();
+        }
+        if !self.processes().iter().all(|p| !which(p)) {
+            // Started by one that was not yet seen to be ours.
+            self.kill_at_once(which);
+        }
     }
 
     /// Fails the test unless soon no process of the room is left.

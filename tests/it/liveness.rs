@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use orchestra::core::attempt::{AttemptEnd, FailureClass, StartMode};
 use orchestra::core::event::StopHow;
@@ -49,7 +50,7 @@ fn peak_until_end(mut supervisor: Supervisor) -> u64 {
         let line = text.lines().find(|l| l.starts_with("VmHWM"));
         let now = line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok());
         peak = peak.max(now.unwrap_or(0));
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     supervisor.wait();
     peak
@@ -116,6 +117,30 @@ fn a_command_that_works_is_waited_for() {
         assert!(is_complete(&room.attempt()), "{work}: {:?}", room.outcome());
         assert!(!log(&room).contains("no sign of life"), "{work}");
     }
+}
+
+#[test]
+fn a_command_during_which_files_change_is_waited_for() {
+    let mut room = room(&json!([
+        {"run": "tail -f /dev/null"}, write("b", "x"), {"commit": "a"},
+    ]));
+    room.launch.limits.tool_silence_seconds = 6;
+    let supervisor = room.start();
+    room.wait_for("the command", |s| {
+        s.activity.as_deref() == Some("Bash: tail -f /dev/null")
+    });
+    let begun = Instant::now();
+    let mut text = String::new();
+    // A length of time is what is tested here.
+    while begun.elapsed() < Duration::from_secs(15) {
+        text.push_str("line\n");
+        fs::write(room.file("a"), &text).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(!log(&room).contains("no sign of life"), "{}", log(&room));
+    supervisor.wait();
+    assert!(log(&room).contains("no sign of life"));
+    assert!(is_complete(&room.outcome().outcome));
 }
 
 #[test]
@@ -216,11 +241,7 @@ fn one_that_makes_room_stops_between_two_calls_and_goes_on_later() {
         how: StopHow::Yield,
         attempt: Some(1),
     });
-    room.wait_for("the request", |s| {
-        s.last_error
-            .as_deref()
-            .is_some_and(|e| e.contains("make room"))
-    });
+    room.wait_for("the request", |_| log(&room).contains("make room"));
     fs::write(room.file("../go"), "").unwrap();
     supervisor.wait();
     assert_eq!(room.outcome().outcome, AttemptEnd::Paused);
@@ -240,11 +261,7 @@ fn one_that_makes_room_when_it_is_done_is_done() {
         how: StopHow::Yield,
         attempt: Some(1),
     });
-    room.wait_for("the request", |s| {
-        s.last_error
-            .as_deref()
-            .is_some_and(|e| e.contains("make room"))
-    });
+    room.wait_for("the request", |_| log(&room).contains("make room"));
     fs::write(room.file("../go"), "").unwrap();
     supervisor.wait();
     assert!(is_complete(&room.outcome().outcome));

@@ -10,10 +10,14 @@
 
 mod admission;
 mod architecture;
+mod asking;
 mod chaos;
+mod crash;
 mod delivery;
 mod dependencies;
+mod doctor;
 mod faults;
+mod full_disk;
 mod gate;
 mod harness;
 mod history;
@@ -21,10 +25,13 @@ mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
+mod keeper;
 mod leftovers;
 mod liveness;
 mod merging;
 mod money;
+mod ownership;
+mod provider;
 mod queue;
 mod queue_base;
 mod queue_faults;
@@ -34,6 +41,7 @@ mod refusals;
 mod resolving;
 mod restore;
 mod set_aside;
+mod speaking;
 mod steering;
 mod supervise;
 mod surroundings;

@@ -68,6 +68,11 @@ fn a_dry_run_shows_what_would_be_and_changes_nothing() {
         .expect(2)
         .err;
     assert!(missing.contains("one, two, three"), "{missing}");
+    let near = room
+        .orchestra(&["merge", "automatic", "--dry-run", "--task", "tree"])
+        .expect(2)
+        .err;
+    assert!(near.contains("did you mean three?"), "{near}");
 }
 
 #[test]

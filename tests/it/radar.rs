@@ -83,7 +83,7 @@ fn two_at_work_in_the_same_lines_are_told_and_it_passes_when_one_gives_way() {
     }
     assert_eq!(told(&run, "c"), None);
     // A conductor that takes over says it no second time.
-    room.conductor().kill();
+    room.kill_conductor();
     room.orchestra(&["status"]).expect(0);
     wait_for("the next look", || {
         Some(predicted(&room)).filter(|c| !c.is_empty())

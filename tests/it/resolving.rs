@@ -319,7 +319,7 @@ fn a_conductor_that_is_killed_while_a_resolver_works_is_followed_by_another() {
             "{shown}"
         );
     }
-    room.conductor().kill();
+    room.kill_conductor();
     std::fs::write(room.path("go"), "").unwrap();
     room.orchestra(&["status"]).expect(0);
     room.wait_until_closed(&run);

@@ -192,7 +192,7 @@ fn a_pause_while_results_are_merged_holds_nothing_back() {
         room.path("verifying").exists().then_some(())
     });
     room.orchestra(&["control", "pause"]);
-    room.conductor().kill();
+    room.kill_conductor();
     fs::write(room.path("go"), "").unwrap();
     started.end().expect(0);
     room.wait_until_closed(&run);

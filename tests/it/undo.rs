@@ -353,7 +353,7 @@ fn without_a_delivery_or_while_it_runs_there_is_nothing_to_take_back() {
         let said = room.orchestra(&[&["undo"], more].concat()).expect(2);
         assert!(said.err.contains("at work"), "{}", said.err);
     }
-    room.conductor().kill();
+    room.kill_conductor();
     let said = room.orchestra(&["undo"]).expect(2);
     assert!(said.err.contains("not over"), "{}", said.err);
     assert_eq!(tip(&room), top);

@@ -17,8 +17,10 @@ mod support;
 mod flagship;
 #[path = "../support/instance.rs"]
 mod instance;
+mod killed;
 mod model_server_itself;
 mod plugin;
+mod provider;
 mod resolving;
 mod run;
 mod supervised;

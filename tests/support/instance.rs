@@ -106,6 +106,8 @@ impl Room {
             breaker: None,
             gate_rounds: 2,
             answer_timeout_seconds: 60,
+            permission_requests: orchestra::core::permission::PermissionRequests::Ask,
+            permission_timeout_seconds: 60,
             limits: InstanceLimits::default(),
             may_end_without_commits: false,
             merging: None,
@@ -203,7 +205,7 @@ impl Room {
 
     pub(crate) fn assert_nothing_left(&self) {
         assert_eq!(self.tree().find(), [], "processes are left");
-        assert!(!lock::is_held(&self.run.lock(&self.task)));
+        assert!(!lock::is_held(&self.run.lock(&self.task)).unwrap());
     }
 
     pub(crate) fn git(&self, args: &[&str]) -> String {

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use procfs::FromRead;
 use procfs::process::Stat;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getuid, kill_process, pidfd_open,
-    pidfd_send_signal, set_child_subreaper, waitpid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, getuid,
+    kill_process, pidfd_open, pidfd_send_signal, set_child_subreaper, setrlimit, waitpid,
 };
 
 use super::{ProcessKey, Row};
@@ -163,10 +163,56 @@ pub(super) fn signal(key: ProcessKey, signal: Signal) {
     }
 }
 
+/// A resource limit as it was before.
+pub(super) type Limit = Rlimit;
+
+/// What this process starts from now on carries this seal; returns what is to be put back.
+pub(super) fn wear_seal(seal: u64) -> Option<Limit> {
+    let before = getrlimit(Resource::Rttime);
+    let sealed = Rlimit {
+        current: Some(seal),
+        maximum: before.maximum,
+    };
+    setrlimit(Resource::Rttime, sealed).ok().map(|()| before)
+}
+
+pub(super) fn take_seal_off(before: Limit) {
+    let _ = setrlimit(Resource::Rttime, before);
+}
+
+/// The seal that a process carries.
+pub(super) fn seal_of(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max realtime timeout"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 pub(super) fn reap(pid: i32) {
     let _ = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
 }
 
 pub(super) fn become_subreaper() -> std::io::Result<()> {
     set_child_subreaper(Some(getpid())).map_err(Into::into)
+}
+
+/// The name of a process's program, at most 15 bytes of it.
+pub(super) fn program(pid: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// The folder in which a process works.
+pub(super) fn folder(pid: i32) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
+/// Whether a process has a file open.
+pub(super) fn has_open(pid: i32, file: &std::path::Path) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == file))
 }

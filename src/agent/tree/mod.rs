@@ -4,7 +4,8 @@
 //! the end of the client reaches them. Ownership rests on three things together:
 //!
 //! - a supervisor is a *child subreaper*: orphans of its tree become its children;
-//! - every process of an instance carries [`Marker`] in its environment;
+//! - every process of an instance carries [`Marker`] in its environment, and a seal in a
+//!   resource limit ([`seal_children`]);
 //! - a process is named by [`ProcessKey`], pid and start time, so that a number which the
 //!   system gave to somebody else is never hit.
 //!
@@ -18,11 +19,16 @@ mod table;
 #[path = "unsupported.rs"]
 mod table;
 
+mod seal;
+mod survey;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
+pub use seal::{Sealing, seal_children};
+pub use survey::{MAIN_CHECKOUT_VARIABLE, Marked, at_work_in, is_open, marked, program_of};
 
 use crate::core::id::{OrchestrationId, TaskName};
 use crate::format::processes_file::ProcessesFile;
@@ -247,6 +253,9 @@ impl Tree {
         };
         let marked = self.marker.as_ref().is_some_and(|marker| {
             value_of(MARK_VARIABLE).is_some_and(|value| marker.covers(value))
+                || marker
+                    .seal()
+                    .is_some_and(|seal| table::seal_of(row.key.pid) == Some(seal))
         });
         let commanded = self.command.as_ref().is_some_and(|command| {
             value_of(COMMAND_VARIABLE).is_some_and(|value| value == command.as_bytes())

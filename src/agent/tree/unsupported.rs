@@ -52,3 +52,26 @@ pub(super) fn reap(_pid: i32) {}
 pub(super) fn become_subreaper() -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
+
+pub(super) type Limit = ();
+
+pub(super) fn wear_seal(_seal: u64) -> Option<Limit> {
+    None
+}
+
+pub(super) fn take_seal_off(_before: Limit) {}
+
+pub(super) fn seal_of(_pid: i32) -> Option<u64> {
+    None
+}
+pub(super) fn program(_pid: i32) -> Option<String> {
+    None
+}
+
+pub(super) fn folder(_pid: i32) -> Option<std::path::PathBuf> {
+    None
+}
+
+pub(super) fn has_open(_pid: i32, _file: &std::path::Path) -> bool {
+    false
+}

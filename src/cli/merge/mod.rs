@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::conductor;
 use super::follow::{Interrupts, follow};
-use super::select::{Purpose, RunChoice, choose};
+use super::select::{self, Purpose, RunChoice, choose};
 use super::{Context, Exit, Failure};
 use crate::conduct;
 use crate::core::event::Request;
@@ -16,7 +16,7 @@ use crate::core::record::{IntegrationEnd, MergeMode};
 use crate::core::state::State;
 use crate::format::SCHEMA_VERSION;
 use crate::store::layout::RunDir;
-use crate::view::snapshot::Standing;
+use crate::view::snapshot::{Snapshot, Standing};
 
 use rows::Rows;
 
@@ -67,6 +67,8 @@ pub struct Args {
 /// One run, as it is to be merged.
 struct Merging {
     run: RunDir,
+    /// A look at it when the command began.
+    snapshot: Snapshot,
     context: conduct::Context,
 }
 
@@ -74,30 +76,19 @@ impl Merging {
     fn state(&self) -> Result<State, Failure> {
         Ok(conduct::read_state(&self.context)?)
     }
-
-    fn task(&self, state: &State, name: &str) -> Result<TaskName, Failure> {
-        let found = TaskName::parse(name)
-            .ok()
-            .filter(|t| state.find(t).is_some());
-        found.ok_or_else(|| {
-            let names: Vec<&str> = state.indexes().map(|ix| state.name(ix).as_str()).collect();
-            Failure::usage(format!("there is no task {name} in {}", self.run.id()))
-                .next(format!("its tasks are {}", names.join(", ")))
-        })
-    }
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let chosen = choose(&cx.layout()?, &args.choice, Purpose::Act, cx)?;
-    let snapshot = &chosen.snapshot;
+    let (context, state) = conductor::load(&chosen.run, cx)?;
     let merging = Merging {
-        context: conduct::load(&chosen.run, &cx.own_exe()?, cx.environment())
-            .map_err(|e| Failure::internal(e.to_string()))?,
-        run: chosen.run.clone(),
+        context,
+        run: chosen.run,
+        snapshot: chosen.snapshot,
     };
-    let state = merging.state()?;
+    let snapshot = &merging.snapshot;
     if let Some(task) = &args.diff {
-        let task = merging.task(&state, task)?;
+        let task = select::task(snapshot, task)?;
         let text = rows::diff(&merging, &state, &task, cx.page.color)?;
         cx.print(&text)?;
         return Ok(Exit::Success);
@@ -111,7 +102,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     }
     let mut only = Vec::new();
     for task in &args.tasks {
-        only.push(merging.task(&state, task)?);
+        only.push(select::task(snapshot, task)?);
     }
     let only = (!only.is_empty()).then_some(only);
     let looking = args.dry_run || (args.mode == Mode::Manual && args.json);

@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal;
 
-use crate::cli::{Context, Exit, Failure};
-use crate::core::id::TaskName;
+use crate::cli::{Context, Exit, Failure, select};
+use crate::core::id::{TaskName, listed};
 use crate::core::record::MergeMode;
 use crate::core::state::State;
 
@@ -64,10 +64,10 @@ pub(super) fn walk(
     }
     let state = merging.state()?;
     let rows = Rows::of(merging, &state, only)?;
-    let left: Vec<&str> = rows
+    let left: Vec<&TaskName> = rows
         .iter()
         .filter(|row| !row.delivered)
-        .map(|row| row.task.as_str())
+        .map(|row| &row.name)
         .collect();
     if left.is_empty() {
         cx.print("all results are delivered\n")?;
@@ -75,7 +75,7 @@ pub(super) fn walk(
     }
     cx.print(&format!(
         "not delivered: {}. Their branches stay; `orchestra merge manual` goes on\n",
-        left.join(", ")
+        listed(left)
     ))?;
     Ok(exit)
 }
@@ -133,8 +133,7 @@ pub(super) fn confirm(
             (Some("y" | "yes"), None) => return Ok(true),
             (Some("n" | "no") | None, None) => return Ok(false),
             (Some("d" | "diff"), Some(task)) => {
-                let shown = merging
-                    .task(state, task)
+                let shown = select::task(&merging.snapshot, task)
                     .and_then(|task| rows::diff(merging, state, &task, cx.page.color));
                 match shown {
                     Ok(text) => cx.print(&text)?,

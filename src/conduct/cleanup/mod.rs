@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-pub use orphans::{Orphan, orphans, release_orphaned_claims};
+pub use orphans::{Orphan, OrphanKind, orphans, release_orphaned_claims};
 
 use crate::agent::tree;
 use crate::core::id::{BranchName, Oid, TaskName};
@@ -218,7 +218,8 @@ fn in_parallel<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) ->
 
 /// Why nothing may be removed at a path; none when it may. It was real when it was made: a
 /// link in it now leads to what somebody else made.
-fn link_in(path: &Path) -> Option<String> {
+#[must_use]
+pub fn link_in(path: &Path) -> Option<String> {
     if path
         .symlink_metadata()
         .is_ok_and(|about| about.is_symlink())

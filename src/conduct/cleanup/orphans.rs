@@ -15,12 +15,29 @@ use crate::store::layout::Layout;
 /// Something that is not ours by any journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
+    /// What kind of thing.
+    pub kind: OrphanKind,
     /// A path or a branch.
     pub what: String,
+    /// The branch that is checked out in a worktree.
+    pub branch: Option<String>,
     /// What it is.
     pub why: String,
     /// The command that removes it.
     pub command: String,
+}
+
+/// What kind of thing looks like ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrphanKind {
+    /// A worktree.
+    Worktree,
+    /// Git's record of a worktree whose folder is gone.
+    Record,
+    /// A folder that was a worktree, of which git has no record.
+    Folder,
+    /// A branch.
+    Branch,
 }
 
 /// Lists worktrees, folders and branches that look like this program's and are in no journal
@@ -42,19 +59,23 @@ pub fn orphans(repo: &Repo, runs: &[(Context, State)]) -> Result<Vec<Orphan>, Gi
             continue;
         }
         let path = worktree.path.display();
-        let (why, command) = if worktree.prunable.is_some() {
+        let (kind, why, command) = if worktree.prunable.is_some() {
             (
+                OrphanKind::Record,
                 "git's record of a worktree that is gone",
                 "git worktree prune".to_owned(),
             )
         } else {
             (
+                OrphanKind::Worktree,
                 "a worktree that no journal names",
                 format!("git worktree remove {path}"),
             )
         };
         found.push(Orphan {
+            kind,
             what: path.to_string(),
+            branch: branch.strip_prefix("refs/heads/").map(str::to_owned),
             why: why.into(),
             command,
         });
@@ -64,6 +85,8 @@ pub fn orphans(repo: &Repo, runs: &[(Context, State)]) -> Result<Vec<Orphan>, Gi
             let listed = worktrees.iter().any(|w| w.path == path);
             if !listed && !known.paths.contains(&path) {
                 found.push(Orphan {
+                    kind: OrphanKind::Folder,
+                    branch: None,
                     why: "what is left of a worktree of this repository, in no journal and \
                           unknown to git"
                         .into(),
@@ -78,6 +101,8 @@ pub fn orphans(repo: &Repo, runs: &[(Context, State)]) -> Result<Vec<Orphan>, Gi
             let short = name.strip_prefix("refs/heads/").unwrap_or(&name);
             if !known.branches.contains(short) {
                 found.push(Orphan {
+                    kind: OrphanKind::Branch,
+                    branch: None,
                     what: short.to_owned(),
                     why: "a branch that no journal names".into(),
                     command: format!("git branch -d {short}"),

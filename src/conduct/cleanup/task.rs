@@ -89,7 +89,7 @@ pub(super) fn tidy(
     } else {
         Lock::take_within(&lock_path, LOCK_PATIENCE).ok().flatten()
     };
-    let is_running = lock.is_none() && (!room.manner.is_dry_run() || lock::is_held(&lock_path));
+    let is_running = lock.is_none() && (!room.manner.is_dry_run() || lock::may_be_held(&lock_path));
     let mut looked = None;
     if is_running {
         item.kept = Some("its instance is running".into());

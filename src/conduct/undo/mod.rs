@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 pub use rehearse::{Obstacle, Rehearsal, Step, rehearse};
 
 use crate::agent::environment::Environment;
-use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
+use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName, listed};
 use crate::core::record::{QueueResult, Record, UndoHow};
 use crate::core::state::State;
 use crate::git::{BackupKind, Delivered, GitError};
@@ -335,8 +335,7 @@ fn message(rehearsal: &Rehearsal, branch: &BranchName) -> String {
         names.join(", ")
     );
     for step in &rehearsal.steps {
-        let tasks: Vec<&str> = step.tasks.iter().map(TaskName::as_str).collect();
-        text.push_str(&format!("- {} ({})\n", step.to, tasks.join(", ")));
+        text.push_str(&format!("- {} ({})\n", step.to, listed(&step.tasks)));
     }
     text.push('\n');
     for id in runs {

@@ -327,7 +327,7 @@ fn rewound(
         for other in runs.iter().filter(|k| {
             !k.over
                 && k.context.settings.base_branch == rehearsal.branch
-                && lock::is_held(&k.context.run.conductor_lock())
+                && lock::may_be_held(&k.context.run.conductor_lock())
                 && *k.id() != run
         }) {
             if repo.is_ancestor(&to, &other.context.settings.base_commit)? {

@@ -48,21 +48,12 @@ pub(in crate::core) enum Decision {
 /// Decides. None when there is nothing to do now: something is in work, or awaited, or
 /// nothing is wanted.
 pub(in crate::core) fn decide(state: &State) -> Option<Decision> {
-    let decider = Decider {
-        state,
-        queue: state.queue(),
-        policy: state.policy.queue,
-    };
-    decider.decide()
+    Decider::new(state).decide()
 }
 
 /// These tasks and all whose commits their results contain.
 pub(in crate::core) fn with_contained(state: &State, tasks: &[TaskName]) -> Vec<TaskName> {
-    let decider = Decider {
-        state,
-        queue: state.queue(),
-        policy: state.policy.queue,
-    };
+    let decider = Decider::new(state);
     let mut found = BTreeSet::new();
     for ix in tasks.iter().filter_map(|task| state.find(task)) {
         found.insert(ix);
@@ -77,7 +68,15 @@ struct Decider<'a> {
     policy: QueuePolicy,
 }
 
-impl Decider<'_> {
+impl<'a> Decider<'a> {
+    fn new(state: &'a State) -> Self {
+        Self {
+            state,
+            queue: state.queue(),
+            policy: state.policy.queue,
+        }
+    }
+
     fn decide(&self) -> Option<Decision> {
         if self.queue.work.is_some() {
             return None;
@@ -348,42 +347,31 @@ impl Decider<'_> {
 
     /// Proves a batch, or looks for the link that makes it red.
     fn judge(&self, batch: &Batch) -> Judgement {
-        let at = |n: usize| {
-            n.checked_sub(1)
-                .and_then(|n| batch.links.get(n))
-                .map_or(&batch.onto, |link| &link.commit)
+        let tip = batch.after(batch.links.len());
+        let good = |verified| {
+            Judgement::Do(Decision::Prove {
+                commit: tip.clone(),
+                verified,
+            })
         };
-        let all = batch.links.len();
         if !self.policy.verify {
-            return Judgement::Do(Decision::Prove {
-                commit: at(all).clone(),
-                verified: false,
-            });
+            return good(false);
         }
-        let whole = self.verdict(at(all));
+        let whole = self.verdict(tip);
         if whole.is_green() {
-            return Judgement::Do(Decision::Prove {
-                commit: at(all).clone(),
-                verified: true,
-            });
+            return good(true);
         }
-        if whole.red < 2 {
-            return verify(at(all));
+        if !whole.is_red() {
+            return verify(tip);
         }
-        let good = (1..all).rev().find(|n| self.verdict(at(*n)).is_green());
-        let low = good.unwrap_or(0);
-        let bad = |n: &usize| self.verdict(at(*n)).red > 0;
-        let high = (low + 1..all).find(bad).unwrap_or(all);
-        if high - low > 1 {
-            return verify(at(low + (high - low) / 2));
+        let suspects = self.queue.suspects(batch);
+        if suspects.len() > 1 {
+            return verify(batch.after(suspects.start + suspects.len() / 2));
         }
-        if low == 0 && self.queue.proven.is_empty() {
+        if suspects.start == 0 && self.queue.proven.is_empty() {
             // Nothing of ours is known to be good here: it may be the base that is red.
             let base = self.verdict(&batch.onto);
-            if !base.is_green() {
-                if base.red < 2 {
-                    return verify(&batch.onto);
-                }
+            if base.is_red() {
                 return Judgement::BaseIsRed(IntegrationEnd::Red {
                     commit: batch.onto.clone(),
                     tail: format!(
@@ -392,19 +380,20 @@ impl Decider<'_> {
                     ),
                 });
             }
+            if !base.is_green() {
+                return verify(&batch.onto);
+            }
         }
-        self.blame(batch, low, high - 1)
+        self.blame(batch, suspects.start)
     }
 
-    /// The link at `bad` makes the chain red: finds out whether it does so by itself.
-    fn blame(&self, batch: &Batch, low: usize, bad: usize) -> Judgement {
+    /// The link at `bad` makes the chain red, and all before it are good: finds out whether it
+    /// does so by itself.
+    fn blame(&self, batch: &Batch, bad: usize) -> Judgement {
         let Some(link) = batch.links.get(bad) else {
             return verify(&batch.onto);
         };
-        let proven = low
-            .checked_sub(1)
-            .and_then(|n| batch.links.get(n))
-            .map(|link| link.commit.clone());
+        let proven = (bad > 0).then(|| batch.after(bad).clone());
         let verdict = self.verdict(&link.commit);
         let set_aside = |with: Vec<TaskName>| {
             Judgement::Do(Decision::SetAside {
@@ -448,10 +437,10 @@ impl Decider<'_> {
             own.iter().copied().filter(strange).cloned().collect()
         };
         if others.is_empty() {
-            return if verdict.red < 2 {
-                verify(&link.commit)
-            } else {
+            return if verdict.is_red() {
                 set_aside(fixed())
+            } else {
+                verify(&link.commit)
             };
         }
         // The culprit with the first `n` of the others.
@@ -492,7 +481,7 @@ impl Decider<'_> {
             // Two commits with it are red.
             return set_aside(fixed());
         }
-        if verdict.red < 2 {
+        if !verdict.is_red() {
             return verify(&link.commit);
         }
         if matches!(first, Trial::Unknown) {

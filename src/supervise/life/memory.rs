@@ -5,6 +5,8 @@
 //! bound; it counts what is shared once per process. Once it is not, each process counts with
 //! its share (PSS), so that nothing is ended for memory that is counted twice.
 
+use std::time::{Duration, Instant};
+
 use super::{Life, Phase};
 use crate::agent::cgroup::{self, Group};
 use crate::agent::tree::{self, Member, ProcessKey};
@@ -18,10 +20,11 @@ use crate::supervise::classify::Exit;
 pub(super) struct Memory {
     watch: Option<MemoryWatch>,
     group: Option<Group>,
-    /// The kernel's count of processes ended for want of memory when the agent began.
+    /// The kernel's count of processes that it ended for want of memory: when the agent
+    /// began, in a group when it last grew.
     kills_before: Option<u64>,
-    /// How many of those in the group are told.
-    told_kills: u64,
+    /// When that of the group last grew.
+    grew: Option<Instant>,
     /// The most that was seen, bytes.
     pub(super) peak: Option<u64>,
 }
@@ -32,7 +35,7 @@ impl Memory {
             watch: cap.map(MemoryWatch::new),
             group: None,
             kills_before: None,
-            told_kills: 0,
+            grew: None,
             peak: None,
         }
     }
@@ -40,12 +43,13 @@ impl Memory {
     /// Whether a process that ended so was ended by the kernel for want of memory, as far as
     /// can be told: for certain in a group, else when the kernel ended any meanwhile.
     pub(super) fn ran_out(&self, exit: Exit) -> bool {
-        let killed = exit.signal == Some(9) || exit.code == Some(137);
-        let grew = match &self.group {
-            Some(group) => group.kernel_kills().is_some_and(|n| n > self.told_kills),
-            None => tree::kernel_kills() > self.kills_before && self.kills_before.is_some(),
+        let now = match &self.group {
+            Some(group) => group.kernel_kills(),
+            None => tree::kernel_kills(),
         };
-        killed && grew
+        // A look may have seen the end of the client in the count before it saw it otherwise.
+        let just_grew = self.grew.is_some_and(|at| at.elapsed() < RECENTLY);
+        was_killed(exit) && (just_grew || has_grown(self.kills_before, now))
     }
 
     /// Ends what is in the group, at once.
@@ -68,6 +72,9 @@ impl Life<'_> {
         };
         let name = format!("orchestra-{}-{}", std::process::id(), self.launch.attempt);
         self.memory.group = cgroup::make(&name, watch.cap()).filter(|g| g.add(key).is_ok());
+        if let Some(group) = &self.memory.group {
+            self.memory.kills_before = group.kernel_kills();
+        }
     }
 
     /// Keeps the peak, and does what is to be done about too much.
@@ -97,9 +104,10 @@ impl Life<'_> {
         for member in members {
             let _ = group.add(member.key);
         }
-        let kills = group.kernel_kills().unwrap_or(0);
-        if kills > self.memory.told_kills && self.agent_runs() {
-            self.memory.told_kills = kills;
+        let kills = group.kernel_kills();
+        if has_grown(self.memory.kills_before, kills) && self.agent_runs() {
+            self.memory.kills_before = kills;
+            self.memory.grew = Some(Instant::now());
             self.tell_of_memory("A process of yours");
         }
     }
@@ -160,3 +168,44 @@ impl Life<'_> {
 
 /// Bytes in a MiB.
 const MIB: u64 = 1024 * 1024;
+
+/// How long before the end of the client the kernel's count may have grown for it.
+const RECENTLY: Duration = Duration::from_secs(3);
+
+fn was_killed(exit: Exit) -> bool {
+    exit.signal == Some(9) || exit.code == Some(137)
+}
+
+/// A count that is not known now or was not known before has not grown.
+fn has_grown(before: Option<u64>, now: Option<u64>) -> bool {
+    before.is_some() && now > before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unexplained_kill_while_the_kernel_counted_one_is_a_want_of_memory() {
+        let exit = |code, signal| Exit { code, signal };
+        let count = tree::kernel_kills();
+        for (exit, before, just_grew, expected) in [
+            (exit(None, Some(9)), count, false, false),
+            (exit(None, Some(9)), count, true, true),
+            (exit(Some(137), None), count, true, true),
+            (exit(None, Some(11)), count, true, false),
+            (exit(Some(1), None), count, true, false),
+            (exit(None, Some(9)), None, false, false),
+        ] {
+            let memory = Memory {
+                kills_before: before,
+                grew: just_grew.then(Instant::now),
+                ..Memory::new(None)
+            };
+            assert_eq!(memory.ran_out(exit), expected, "{exit:?} {just_grew}");
+        }
+        assert!(has_grown(Some(3), Some(4)));
+        assert!(!has_grown(Some(3), Some(3)) && !has_grown(None, Some(4)));
+        assert!(!has_grown(Some(3), None));
+    }
+}

@@ -22,6 +22,7 @@ impl Life<'_> {
             return Doing::Nothing;
         }
         match self.phase {
+            Phase::Working if self.waits_for_person() => Doing::Nothing,
             Phase::Working => self.signs.doing(),
             Phase::Closing => Doing::Closing,
             Phase::Setup | Phase::Gating | Phase::Waiting(_) | Phase::Stopping(_) => Doing::Nothing,
@@ -32,6 +33,10 @@ impl Life<'_> {
     pub(super) fn look_for_life(&mut self) {
         let now = self.clock.now();
         let look = self.signs.look(self.doing(), now);
+        if look.silence.is_some() {
+            // Nothing tells of files that a quiet command changes: they are looked for.
+            self.times.something_happened();
+        }
         match (look.remedy, look.silence) {
             (Remedy::Nudge, Some(silence)) if self.agent_listens() => self.nudge(silence),
             (Remedy::Nudge | Remedy::End, Some(silence)) => self.end_of_patience(silence),
@@ -62,6 +67,10 @@ impl Life<'_> {
                 .is_some_and(|reason| reason.starts_with("aborted"));
         if !interrupted || self.phase != Phase::Working || !self.agent_listens() {
             return false;
+        }
+        if let Some(spent) = self.money_is_spent() {
+            self.fail(FailureClass::Budget, spent);
+            return true;
         }
         // No failure, should the process end before its next result.
         self.heard.last_result = None;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::client::{Client, Drained};
 use super::{Life, Phase};
 use crate::agent::shell::CommandReport;
+use crate::agent::tree::seal_children;
 use crate::agent::{choose, process, worktree_git_folder};
 use crate::core::attempt::FailureClass;
 use crate::format::claude_stream::one_line;
 use crate::format::status_file::InstanceStatus;
 use crate::supervise::gate;
+use crate::supervise::stream_log::StreamLog;
 use crate::supervise::watch::{self, Msg};
 
 impl Life<'_> {
@@ -76,7 +78,15 @@ impl Life<'_> {
     pub(super) fn start_agent(&mut self) {
         let agent = choose(&self.launch.agent, self.supervision.exe);
         let spec = agent.command(&self.launch, &self.workshop.env);
-        match process::spawn(&spec) {
+        // No other thread starts anything meanwhile that would carry the seal as well.
+        let helpers = self.workshop.helpers.clone();
+        let alone = helpers.try_hold();
+        let sealing = alone
+            .is_some()
+            .then(|| seal_children(&self.workshop.marker));
+        let spawned = process::spawn(&spec);
+        drop((sealing, alone));
+        match spawned {
             Ok(running) => {
                 if let Err(why) = self.attend(running) {
                     self.fail(FailureClass::Crash, why);
@@ -88,7 +98,8 @@ impl Life<'_> {
                 self.times.agent_started();
                 self.enclose();
                 let prompt = self.launch.prompt.clone();
-                self.say(&prompt);
+                let waiting = self.messages_for_a_resumed_session();
+                self.say_first(&prompt, waiting);
                 // Messages that waited for a session.
                 self.look_into_inbox();
             }
@@ -130,8 +141,8 @@ impl Life<'_> {
         let ended = move || drop(tell.send(Msg::Exit));
         process::on_end(agent.child.id(), ended).map_err(text)?;
         agent.stdin = Some(watch::write_stdin(stdin).map_err(text)?);
-        let room = self.launch.limits.max_log();
-        watch::read_stream(stdout, log, room, self.tell.clone()).map_err(text)?;
+        let log = StreamLog::new(log, self.launch.limits.max_log());
+        watch::read_stream(stdout, log, self.tell.clone()).map_err(text)?;
         watch::read_stderr(stderr, self.tell.clone()).map_err(text)
     }
 }

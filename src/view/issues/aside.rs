@@ -1,6 +1,6 @@
 //! A result that was set aside, with what a person needs in order to decide about it.
 
-use crate::core::id::TaskName;
+use crate::core::id::{TaskName, listed};
 use crate::core::record::AsideWhy;
 use crate::core::state::TaskState;
 
@@ -47,7 +47,7 @@ pub(super) fn issue(snapshot: &Snapshot, task: &TaskView, why: &AsideWhy) -> Iss
             } else {
                 format!(
                     "the verify command passes with it alone and fails with it and {} together",
-                    names(with)
+                    listed(with)
                 )
             };
             (
@@ -91,11 +91,6 @@ fn of_conflict(snapshot: &Snapshot, name: &TaskName, retry: String) -> Vec<Strin
     ]
 }
 
-fn names(tasks: &[TaskName]) -> String {
-    let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
-    names.join(", ")
-}
-
 fn conflict(files: &[String], with: &[TaskName]) -> String {
     let mut named = files
         .iter()
@@ -109,7 +104,7 @@ fn conflict(files: &[String], with: &[TaskName]) -> String {
     if with.is_empty() {
         format!("it conflicts with the base branch in {named}")
     } else {
-        format!("it conflicts with {} in {named}", names(with))
+        format!("it conflicts with {} in {named}", listed(with))
     }
 }
 
