@@ -15,8 +15,10 @@ pub mod create;
 mod early;
 pub mod ensure;
 pub mod expire;
+mod history;
 pub mod keep;
 mod launch;
+mod machine;
 mod notes;
 pub mod planning;
 mod prepare;
@@ -207,6 +209,7 @@ struct Conductor {
     signals: Receiver<Signal>,
     work: work::Workshop,
     surroundings: conditions::Surroundings,
+    history: history::Historian,
     radar: Option<radar::Radar>,
     /// When the state machine wants to be woken. Kept by the clock that nobody can set.
     wake: Option<Instant>,
@@ -218,12 +221,14 @@ impl Conductor {
     fn new(context: Context) -> Result<Self, ConductError> {
         let (journal, lines) = Journal::open(&context.run.journal())?;
         let state = replay(&context, lines.iter().map(|l| &l.entry));
+        let history = history::Historian::new(&context, &state, &lines);
         let (tell, signals) = mpsc::channel();
         let folder = context.run.inbox();
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let watcher = watch(&folder, tell.clone());
         Ok(Self {
             surroundings: conditions::Surroundings::of(&context),
+            history,
             radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
@@ -328,7 +333,10 @@ impl Conductor {
         }
         for record in &out.records {
             self.work.follow(&self.state, record);
+            self.surroundings.follow(record);
         }
+        self.history
+            .follow(&self.context, &self.state, &out.records);
         if !out.records.is_empty() || *event == Event::Adopted {
             self.show_radar();
         }
