@@ -1,0 +1,338 @@
+//! The fault table, played by the scripted agent: see [`crate::fault_rows`].
+
+use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use orchestra::core::attempt::{AttemptEnd, StartMode};
+use orchestra::core::record::Record;
+use orchestra::store::layout::RunDir;
+use serde_json::{Value, json};
+
+use super::harness::Room;
+use crate::fault_rows::{Course, ROWS, Row, seen};
+
+/// How a row is played.
+struct Play {
+    /// What the agent does after its first commit.
+    steps: Vec<Value>,
+    /// Settings, as variables.
+    settings: Vec<(&'static str, &'static str)>,
+    /// Processes with these words must not be left.
+    gone: Option<String>,
+}
+
+fn play(steps: Value) -> Play {
+    let Value::Array(steps) = steps else {
+        panic!("steps are a list")
+    };
+    Play {
+        steps,
+        settings: Vec::new(),
+        gone: None,
+    }
+}
+
+impl Play {
+    fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.settings.push((name, value));
+        self
+    }
+}
+
+/// What is the first thing that happens, so that nothing was done before.
+const FIRST: [&str; 3] = ["hang_at_start", "exit_0", "prompt_refused"];
+
+fn refused(status: Option<u64>, text: &str) -> Value {
+    json!({"result": {
+        "subtype": "success", "is_error": true, "text": text,
+        "terminal_reason": "api_error", "api_error_status": status,
+    }})
+}
+
+fn tried_again(status: u64) -> Value {
+    json!({"api_retry": {"status": status, "delay_ms": 20}})
+}
+
+/// Seconds that nobody else sleeps, to know a process without a marker by.
+fn unique() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    600_000_000 + std::process::id() * 10 + COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn the(name: &str) -> Play {
+    match name {
+        "storm_429" => {
+            let mut steps = vec![tried_again(429); 5];
+            let text = "API Error: Request rejected (429) · rate_limit_error";
+            steps.push(refused(Some(429), text));
+            play(Value::Array(steps))
+        }
+        "overload_529" => {
+            let mut steps = vec![tried_again(529); 5];
+            steps.push(refused(Some(529), "API Error: 529 Overloaded"));
+            play(Value::Array(steps))
+        }
+        "login_401" => play(json!([refused(Some(401), "Invalid API key")])),
+        "connection_reset" => play(json!([refused(
+            None,
+            "API Error: Connection error."
+        )])),
+        "output_ends" => play(json!(["close_output"]))
+            .with("ORCHESTRA_CLOSING_SILENCE_SECONDS", "1"),
+        "hang_at_start" => play(json!(["hang_at_start"]))
+            .with("ORCHESTRA_STARTUP_SILENCE_SECONDS", "1"),
+        "hang_before_result" => play(json!([{"hang": {}}]))
+            .with("ORCHESTRA_PROVIDER_SILENCE_SECONDS", "1"),
+        "hang_deaf" => play(json!([{"hang": {"deaf": true}}]))
+            .with("ORCHESTRA_PROVIDER_SILENCE_SECONDS", "1"),
+        // Its last step: it is done before it hangs.
+        "hang_after_result" => play(json!(["end_turn_and_hang"]))
+            .with("ORCHESTRA_CLOSING_SILENCE_SECONDS", "1"),
+        "crash_segv" => play(json!([{"signal": 11}])),
+        "crash_kill" => play(json!([{"signal": 9}])),
+        "supervisor_killed" => play(json!([
+            {"run": "kill -9 $(ps -o ppid= -p $(ps -o ppid= -p $$))"}, {"hang": {}},
+        ])),
+        "memory_client" => play(json!([{"allocate": {"mb": 160, "ms": 600_000}}]))
+            .with("ORCHESTRA_MAX_MEMORY_MB", "100"),
+        "memory_tool" => play(json!([
+            {"run": "x=$(head -c 160000000 /dev/zero | tr '\\0' x); sleep 600"},
+        ]))
+        .with("ORCHESTRA_MAX_MEMORY_MB", "100"),
+        "exit_0" => play(json!([{"exit": 0}])),
+        "prompt_refused" => play(json!([{"refuse_prompt": "blocked by a hook: no"}])),
+        "done_uncommitted" => play(json!(["end_turn"])),
+        "done_red" => play(json!([
+            {"write": {"path": "red", "text": "x"}}, {"commit": "Red"}, "end_turn",
+        ])),
+        "endless_output" => play(json!([{"endless": "noise ".repeat(100)}]))
+            .with("ORCHESTRA_TIMEOUT_SECONDS", "2")
+            .with("ORCHESTRA_MAX_LOG_MB", "1"),
+        "huge_line" => play(json!([{"huge_line": 100_000_000}])),
+        "invalid_utf8" => play(json!(["invalid_utf8", "invalid_utf8"])),
+        "unknown_events" => play(json!([
+            {"raw": r#"{"type":"news_of_next_year","payload":{"a":[1,2]}}"#},
+            {"raw": r#"{"type":"system","subtype":"unheard_of"}"#},
+            {"raw": r#"{"type":"assistant","message":42}"#},
+            {"raw": r#"{"no":"type"}"#}, {"raw": "[1,2,3]"}, {"raw": "no JSON at all {"},
+            {"raw": ""},
+        ])),
+        "tool_busy" => play(json!([
+            {"run": "for i in 1 2 3 4 5 6 7; do echo $i >> ignored; : $(seq 20000); sleep 0.5; done"},
+        ]))
+        .with("ORCHESTRA_TOOL_SILENCE_SECONDS", "2"),
+        "tool_idle" => play(json!([{"run": "tail -f /dev/null"}]))
+            .with("ORCHESTRA_TOOL_SILENCE_SECONDS", "1"),
+        "daemon" => {
+            let seconds = unique();
+            let mut play = play(json!([{"detach": {"seconds": seconds, "clear_env": true}}]));
+            play.gone = Some(format!("sleep {seconds}"));
+            play
+        }
+        other => panic!("nobody plays {other}"),
+    }
+}
+
+/// What a task does: a first commit and a draft, the fault, and the rest of its work.
+fn part(row: &Row, course: &Course, name: &str, steps: &[Value]) -> Value {
+    let mut half = vec![
+        json!({"write": {"path": format!("{name}-first"), "text": "first\n"}}),
+        // Only this file: what is not committed stays so in a second attempt, too.
+        json!({"run": format!("git add {name}-first; git commit -qm 'First of {name}'; true")}),
+        json!({"write": {"path": format!("{name}-draft"), "text": "draft\n"}}),
+    ];
+    let rest = [
+        json!({"require": {"path": format!("{name}-first")}}),
+        json!({"delete": "red"}),
+        json!({"require": {"path": format!("{name}-draft"), "contains": "draft"}}),
+        json!({"commit": format!("The rest of {name}")}),
+    ];
+    let ever = name == "ever" && !course.done;
+    let mut whole = match row.name {
+        _ if FIRST.contains(&row.name) => steps.to_vec(),
+        "hang_after_result" => [&half[..], &rest, steps].concat(),
+        _ => {
+            let times = if ever { 4 } else { 1 };
+            for _ in 0..times {
+                half.extend_from_slice(steps);
+            }
+            half
+        }
+    };
+    if ever {
+        return json!({"attempts": [whole]});
+    }
+    let mut again = rest.to_vec();
+    if FIRST.contains(&row.name) {
+        again = vec![
+            json!({"write": {"path": "once-first", "text": "first\n"}}),
+            json!({"write": {"path": "once-draft", "text": "draft\n"}}),
+            json!({"commit": "All of once"}),
+        ];
+    } else if row.name != "hang_after_result" {
+        whole.extend(rest);
+    }
+    json!({"attempts": [whole, again]})
+}
+
+/// Plays a row, and looks at everything that the table says about it.
+fn check(name: &str) {
+    let row = ROWS.iter().find(|row| row.name == name).expect("a row");
+    let play = the(name);
+    let mut room = Room::new();
+    let tries = row.ever.starts.len().max(row.once.starts.len()).to_string();
+    for (name, value) in [
+        ("ORCHESTRA_MAX_ATTEMPTS", tries.as_str()),
+        ("ORCHESTRA_OUTAGES", &tries),
+        ("ORCHESTRA_RETRY_BASE_MS", "20"),
+        ("ORCHESTRA_RATE_LIMIT_PAUSE_MS", "50"),
+        ("ORCHESTRA_RATE_LIMIT_QUIET_MS", "50"),
+        ("ORCHESTRA_GATE_ROUNDS", "1"),
+        ("ORCHESTRA_SUCCESS_PERCENT", "50"),
+        ("ORCHESTRA_VERIFY", "test ! -e red"),
+    ] {
+        room.set(name, value);
+    }
+    for (name, value) in &play.settings {
+        room.set(*name, *value);
+    }
+    room.plan(&[("once", &[]), ("ever", &[])]);
+    room.script(&json!({
+        "once": part(row, &row.once, "once", &play.steps),
+        "ever": part(row, &row.ever, "ever", &play.steps),
+    }));
+    let ended = room.run(&[]);
+    let run = room.only_run();
+    let log = fs::read_to_string(run.log()).unwrap();
+    let told = format!("{name}\n{}{}\n--- log\n{log}", ended.out, ended.err);
+
+    // It ends, as it is said, and nothing of it runs.
+    assert_eq!(ended.code, i32::from(row.exit()), "{told}");
+    room.assert_quiet();
+    if let Some(words) = &play.gone {
+        let listed = Command::new("ps").args(["-eo", "args"]).output().unwrap();
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        assert!(!listed.contains(words.as_str()), "{words} is left: {told}");
+    }
+    let issues = room.orchestra(&["status", "issues"]).expect(0).out;
+    for (task, course) in [("once", &row.once), ("ever", &row.ever)] {
+        assert_seen(course, task, &log, &issues);
+        assert_eq!(starts(&room, &run, task), course.starts, "{task}: {told}");
+        assert_sessions(&room, &run, task, course);
+        assert_kept(&room, row, task, course, &told);
+    }
+    if !row.ever.done && !row.remedy.is_empty() {
+        assert!(issues.contains(row.remedy), "{}: {issues}", row.remedy);
+    }
+    if row.ever.done {
+        room.assert_tidy();
+    }
+}
+
+/// What a person sees: a line of the log, and what `status issues` says about what failed.
+#[track_caller]
+fn assert_seen(course: &Course, task: &str, log: &str, issues: &str) {
+    for line in seen(course) {
+        let of_task = |l: &&str| l.contains(&format!(" {task}: "));
+        assert!(
+            log.lines().filter(of_task).any(|l| l.contains(&line)),
+            "no line of {task} says {line:?}:\n{log}"
+        );
+    }
+    let failed = format!("{task} - FAILED");
+    assert_eq!(issues.contains(&failed), !course.done, "{issues}");
+    if course.done {
+        return;
+    }
+    // Lines are broken anywhere between words.
+    let said: Vec<&str> = issues.split_whitespace().collect();
+    let said = said.join(" ");
+    assert!(said.contains(course.says), "{}: {said}", course.says);
+    assert!(
+        said.contains(&format!("orchestra control retry {task}")),
+        "{said}"
+    );
+    // What worked is not told as trouble.
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+fn starts(room: &Room, run: &RunDir, name: &str) -> Vec<StartMode> {
+    let own = room.records(run).into_iter().filter_map(|r| match r {
+        Record::AttemptStarted { task, start, .. } if task.as_str() == name => Some(start),
+        _ => None,
+    });
+    own.collect()
+}
+
+/// A session that goes on is the same, a new one is another; every failure is of the class.
+fn assert_sessions(room: &Room, run: &RunDir, name: &str, course: &Course) {
+    let mut last = None;
+    for record in room.records(run) {
+        match record {
+            Record::AttemptStarted {
+                task,
+                session,
+                start,
+                ..
+            } if task.as_str() == name => {
+                assert_eq!(last == Some(session), start == StartMode::Resume, "{name}");
+                last = Some(session);
+            }
+            Record::AttemptEnded {
+                task,
+                end: AttemptEnd::Failed { class, detail },
+                ..
+            } if task.as_str() == name => {
+                assert_eq!(Some(class), course.class, "{name}: {detail}");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What is done is delivered with all that was done before the fault; what failed is where it
+/// was: commits on its branch, the rest in its worktree.
+fn assert_kept(room: &Room, row: &Row, task: &str, course: &Course, told: &str) {
+    let (first, draft) = (format!("{task}-first"), format!("{task}-draft"));
+    if course.done {
+        assert_eq!(room.read(&first), "first\n", "{told}");
+        assert_eq!(room.read(&draft), "draft\n", "{told}");
+        assert!(!room.worktree(task).exists(), "{told}");
+        return;
+    }
+    let tree = room.worktree(task);
+    assert!(tree.is_dir(), "{told}");
+    if FIRST.contains(&row.name) {
+        return;
+    }
+    let branch = format!("task/{task}");
+    assert_eq!(room.git(&["show", &format!("{branch}:{first}")]), "first");
+    if row.name != "done_red" {
+        let kept = fs::read_to_string(tree.join(&draft)).unwrap_or_default();
+        assert_eq!(kept, "draft\n", "{told}");
+    }
+}
+
+macro_rules! rows {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+
+        #[test]
+        fn every_row_is_played() {
+            let played = [$(stringify!($name)),*];
+            let rows: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+            assert_eq!(rows, played);
+        }
+    };
+}
+
+rows! {
+    storm_429 overload_529 login_401 connection_reset output_ends hang_at_start
+    hang_before_result hang_deaf hang_after_result crash_segv crash_kill supervisor_killed
+    memory_client memory_tool exit_0 prompt_refused done_uncommitted done_red endless_output
+    huge_line invalid_utf8 unknown_events tool_busy tool_idle daemon
+}
