@@ -24,6 +24,10 @@ impl Agent for Claude {
         add(&["--output-format", "stream-json"]);
         // A long answer would be silence otherwise: whole blocks are told only at their end.
         add(&["--include-partial-messages"]);
+        // What no rule decides is asked on the stream, and answered there by the supervisor.
+        add(&["--permission-prompt-tool", "stdio"]);
+        // The client says when it takes a message into a turn.
+        add(&["--replay-user-messages"]);
         let session = launch.session_id.to_string();
         match launch.start {
             StartMode::Fresh => add(&["--session-id", &session]),

@@ -4,6 +4,7 @@
 //! with pipes, [`tree`] owns everything that it starts in turn, [`shell`] runs the commands
 //! that a person configured, [`detach`] starts the background processes of this program.
 
+pub mod account;
 pub mod analyzer;
 pub mod cgroup;
 pub mod claude;

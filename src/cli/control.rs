@@ -7,10 +7,11 @@ use super::{Context, Exit, Failure, conductor};
 use crate::core::event::Request;
 use crate::core::id::{TaskName, listed};
 use crate::core::record::AsideWhy;
+use crate::core::state::TaskState;
 use crate::format::SCHEMA_VERSION;
 use crate::format::instance_request::InstanceRequest;
 use crate::store::instance_inbox;
-use crate::view::snapshot::{Snapshot, Standing};
+use crate::view::snapshot::{Snapshot, Standing, Word};
 
 /// Steer a run while it goes on
 #[derive(Debug, clap::Args)]
@@ -95,7 +96,7 @@ enum Action {
         /// What to tell it; `-` reads it from standard input
         text: String,
     },
-    /// Tell all running instances something
+    /// Tell all instances something: those that run now, and the others when they start
     #[command(
         after_help = "Examples:\n  orchestra control broadcast \"The staging server is down\""
     )]
@@ -117,14 +118,18 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             let task = select::task(snapshot, task)?;
             let text = message(text, cx)?;
             return match answered(&chosen, &task, text, cx)? {
-                Answered::Instance(text) => tell(&chosen, &[task], &text, args.json, cx),
+                Answered::Instance(text) => answer(&chosen, &task, text, args.json, cx),
+                Answered::Ended(text) => {
+                    let said = format!("{task} gets a new chance and hears what you said");
+                    post_answer(&chosen, &task, text, cx)?;
+                    hand_over(&chosen, &Request::Answer { task }, &said, args, cx)
+                }
                 Answered::Queue(request, said) => hand_over(&chosen, &request, &said, args, cx),
             };
         }
         Action::Broadcast { text } => {
             let text = message(text, cx)?;
-            let running: Vec<TaskName> = snapshot.active().map(|t| t.name.clone()).collect();
-            return tell(&chosen, &running, &text, args.json, cx);
+            return broadcast(&chosen, &text, args.json, cx);
         }
         _ => {}
     }
@@ -283,8 +288,10 @@ fn request(action: &Action, snapshot: &Snapshot) -> Result<(Request, String), Fa
 
 /// Whom an answer is for.
 enum Answered {
-    /// An instance: the text as it is.
+    /// An instance that runs, or that is to run: the text as it is.
     Instance(String),
+    /// An instance that ended without being done: the text as it is.
+    Ended(String),
     /// The merge queue, which tries the conflict again; and what that means, in words.
     Queue(Request, String),
 }
@@ -337,7 +344,12 @@ fn answered(
             "{result} waits for no answer: it builds on {cause}, which was set aside"
         ))
         .next(format!("orchestra control answer {cause} \"...\""))),
-        None => Ok(Answered::Instance(text)),
+        None => match snapshot.task(task).map(|t| &t.state) {
+            Some(TaskState::Failed { .. } | TaskState::Cancelled) if resolution.is_none() => {
+                Ok(Answered::Ended(text))
+            }
+            _ => Ok(Answered::Instance(text)),
+        },
     }
 }
 
@@ -354,46 +366,109 @@ fn message(text: &str, cx: &mut Context<'_>) -> Result<String, Failure> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Puts a message into the inboxes of running instances.
-fn tell(
+/// Puts an answer into the inbox of an instance: to what it asks now, when it asks something.
+fn post_answer(
     chosen: &Chosen,
-    tasks: &[TaskName],
+    task: &TaskName,
+    text: String,
+    cx: &Context<'_>,
+) -> Result<(), Failure> {
+    let asked = chosen.snapshot.task(task).and_then(|view| {
+        let is_stuck = view.is_active() && view.word() == Word::Stuck;
+        view.instance().filter(|_| is_stuck)?.question.clone()
+    });
+    let request = InstanceRequest::Message {
+        text,
+        question: asked,
+    };
+    instance_inbox::post(&chosen.run, task, &request, cx.now())?;
+    Ok(())
+}
+
+/// Tells one instance something; one that does not run hears it when it does.
+fn answer(
+    chosen: &Chosen,
+    task: &TaskName,
+    text: String,
+    json: bool,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
+    let snapshot = &chosen.snapshot;
+    let view = snapshot.task(task);
+    if view.is_none_or(|view| view.state.is_settled()) {
+        let word = view.map_or("?", |t| t.word().text());
+        return Err(Failure::usage(format!(
+            "{task} has no instance that could be told something (it is {word})"
+        ))
+        .next("orchestra status shows which are running")
+        .next("orchestra control retry TASK - gives what did not get done a new chance"));
+    }
+    let later = view.is_some_and(|view| !view.is_active());
+    post_answer(chosen, task, text, cx)?;
+    let names = vec![task.clone()];
+    told(chosen, &names, if later { &names } else { &[] }, json, cx)
+}
+
+/// Tells all instances something that run or are to run. It is no answer to what one of them
+/// asks: that one hears it when it goes on.
+fn broadcast(
+    chosen: &Chosen,
     text: &str,
     json: bool,
     cx: &mut Context<'_>,
 ) -> Result<Exit, Failure> {
     let snapshot = &chosen.snapshot;
-    for name in tasks {
-        let running = snapshot.task(name).is_some_and(|t| t.is_active());
-        if !running {
-            let word = snapshot.task(name).map_or("?", |t| t.word().text());
-            return Err(Failure::usage(format!(
-                "{name} has no running instance that could be told something (it is {word})"
-            ))
-            .next("orchestra status shows which are running"));
-        }
-    }
-    if tasks.is_empty() {
+    let open = || snapshot.rows().filter(|view| !view.state.is_settled());
+    let names: Vec<TaskName> = open().map(|view| view.name.clone()).collect();
+    let later: Vec<TaskName> = open()
+        .filter(|view| !view.is_active())
+        .map(|view| view.name.clone())
+        .collect();
+    if names.is_empty() {
         return Err(Failure::usage(format!(
-            "no instance of {} is running",
+            "no instance of {} is running, and none is to run",
             snapshot.id
         )));
     }
-    let request = InstanceRequest::Message {
+    let request = InstanceRequest::Notice {
         text: text.to_owned(),
+        attempt: None,
     };
-    for name in tasks {
+    for name in &names {
         instance_inbox::post(&chosen.run, name, &request, cx.now())?;
     }
+    told(chosen, &names, &later, json, cx)
+}
+
+/// Says who was told something, and who hears it only later.
+fn told(
+    chosen: &Chosen,
+    names: &[TaskName],
+    later: &[TaskName],
+    json: bool,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
+    let snapshot = &chosen.snapshot;
     conductor::ensure_and_say(&chosen.run, cx);
     if json {
         cx.print_json(&json!({
             "schemaVersion": SCHEMA_VERSION,
             "orchestrationId": snapshot.id.as_str(),
-            "told": tasks,
+            "told": names,
+            "later": later,
         }))?;
-    } else {
-        cx.print(&format!("{}: told {}\n", snapshot.id, listed(tasks)))?;
+        return Ok(Exit::Success);
+    }
+    let now = listed(names.iter().filter(|name| !later.contains(name)));
+    if !now.is_empty() {
+        cx.print(&format!("{}: told {now}\n", snapshot.id))?;
+    }
+    if !later.is_empty() {
+        let later = listed(later);
+        cx.print(&format!(
+            "{}: {later} will be told when it runs\n",
+            snapshot.id
+        ))?;
     }
     Ok(Exit::Success)
 }

@@ -165,6 +165,8 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         delivery_style: config.delivery_style,
         commit_hooks: config.commit_hooks,
         answer_timeout_seconds: config.answer_timeout_seconds,
+        permission_requests: config.permission_requests,
+        permission_timeout_seconds: config.permission_timeout_seconds,
         limits: config.limits,
         radar_seconds: config.radar_seconds,
         retry_base_ms: config.retry_base_ms,

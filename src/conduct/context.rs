@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::agent::account;
 use crate::agent::environment::Environment;
 use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
 use crate::core::plan::ValidPlan;
 use crate::core::record::{Place, QueueItem};
 use crate::core::state::{State, TaskState};
+use crate::format::breaker_file::BreakerOrder;
 use crate::format::settings_file::SettingsFile;
 use crate::git::{KeptAuthor, Repo};
 use crate::integrate::{self, Bench, MergeTask};
@@ -42,6 +44,16 @@ impl Context {
     #[must_use]
     pub fn token(&self) -> String {
         self.settings.token.simple().to_string()
+    }
+
+    /// Where all runs of the account tell each other what its provider says.
+    #[must_use]
+    pub fn breaker_order(&self) -> BreakerOrder {
+        BreakerOrder {
+            folder: self.settings.state_dir.clone(),
+            account: account::key(&self.settings.agent, &self.env, &self.token()),
+            policy: self.settings.retries.provider,
+        }
     }
 
     /// A task as it enters a merge; none when it is not done.

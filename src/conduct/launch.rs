@@ -24,6 +24,7 @@ use crate::supervise::end_leftovers;
 use super::assignment::{self, Assignment, Conflict, Ready};
 use super::attend;
 use super::context::Context;
+use super::notes;
 use super::prepare::StartError;
 use super::prompt::{self, Briefing, Finished};
 use super::resolution::{self, Dispute, Side};
@@ -298,6 +299,9 @@ fn rights(context: &Context, task: &Task) -> (Vec<String>, Vec<String>) {
             })
             .collect(),
     };
+    // What an instance says of itself is never a question.
+    let mut allow: Vec<String> = allow;
+    allow.push("Bash(orchestra report *)".to_owned());
     let main = settings.main_checkout.display();
     let mut deny = settings.disallowed_tools.clone();
     deny.push(format!("Edit(/{main}/**)"));
@@ -309,6 +313,10 @@ fn rights(context: &Context, task: &Task) -> (Vec<String>, Vec<String>) {
         ]
         .map(str::to_owned),
     );
+    if settings.permission_mode != "plan" {
+        // Nobody approves a plan; the task is the plan.
+        deny.extend(["EnterPlanMode", "ExitPlanMode"].map(str::to_owned));
+    }
     (allow, deny)
 }
 
@@ -341,7 +349,7 @@ fn launch_file(
         lesson: order.lesson.as_deref(),
         resolves: order.assignment.conflict.is_some(),
     };
-    let prompt = match (order.start, &order.assignment.conflict, &ready.merge) {
+    let mut prompt = match (order.start, &order.assignment.conflict, &ready.merge) {
         (StartMode::Resume, ..) => {
             prompt::resume_message(order.lesson.as_deref(), order.grant.last)
         }
@@ -358,6 +366,9 @@ fn launch_file(
         }
         (StartMode::Fresh, ..) => prompt::first_message(&briefing),
     };
+    if order.start == StartMode::Fresh {
+        prompt.push_str(&notes::told(&context.run));
+    }
     let stronger = settings.retries.stronger_model.clone();
     let stronger = stronger.filter(|_| order.approach.stronger);
     let env = [
@@ -399,8 +410,11 @@ fn launch_file(
             .map_or(settings.timeout_seconds, u64::from),
         command_timeout_seconds: settings.command_timeout_seconds,
         grant: order.grant,
+        breaker: Some(context.breaker_order()),
         gate_rounds: settings.gate_rounds,
         answer_timeout_seconds: settings.answer_timeout_seconds,
+        permission_requests: settings.permission_requests,
+        permission_timeout_seconds: settings.permission_timeout_seconds,
         limits: settings.limits,
         may_end_without_commits: prompt::may_end_without_commits(&task.kind),
         merging: ready.merge.map(|begun| begun.merging),

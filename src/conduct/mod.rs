@@ -6,8 +6,10 @@
 
 mod assignment;
 mod attend;
+mod checkpoint;
 pub mod cleanup;
 mod close;
+mod conditions;
 mod context;
 pub mod create;
 mod early;
@@ -15,6 +17,7 @@ pub mod ensure;
 pub mod expire;
 pub mod keep;
 mod launch;
+mod notes;
 pub mod planning;
 mod prepare;
 mod prompt;
@@ -39,6 +42,7 @@ pub use early::make_all;
 pub use prepare::StartError;
 
 use crate::agent::environment::Environment;
+use crate::core::conditions::Conditions;
 use crate::core::event::{Effect, Event, Request};
 use crate::core::id::Oid;
 use crate::core::queue::Verdict;
@@ -202,6 +206,7 @@ struct Conductor {
     begun: bool,
     signals: Receiver<Signal>,
     work: work::Workshop,
+    surroundings: conditions::Surroundings,
     radar: Option<radar::Radar>,
     /// When the state machine wants to be woken. Kept by the clock that nobody can set.
     wake: Option<Instant>,
@@ -218,6 +223,7 @@ impl Conductor {
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let watcher = watch(&folder, tell.clone());
         Ok(Self {
+            surroundings: conditions::Surroundings::of(&context),
             radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
@@ -234,6 +240,10 @@ impl Conductor {
         if !self.begun {
             self.commit(&[Record::Begun])?;
             self.work.register_all(&self.state);
+        }
+        // Before anything starts.
+        if let Some(conditions) = self.look_around() {
+            self.state.surround(conditions);
         }
         self.take(&Event::Adopted)?;
         self.read_inbox()?;
@@ -260,12 +270,20 @@ impl Conductor {
                 self.wake = None;
                 self.take(&Event::Tick)?;
             }
+            if let Some(conditions) = self.look_around() {
+                self.take(&Event::Conditions(conditions))?;
+            }
             self.read_inbox()?;
         }
         if matches!(self.state.phase(), Phase::Finished { closed: true, .. }) {
             surroundings::forget(&self.context.run);
         }
         Ok(())
+    }
+
+    /// What the world outside allows, when that changed.
+    fn look_around(&mut self) -> Option<Conditions> {
+        self.surroundings.look(&self.context, &self.state, now())
     }
 
     /// Nothing is in work and nothing will happen by itself.

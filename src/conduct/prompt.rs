@@ -56,8 +56,8 @@ pub(super) fn may_end_without_commits(kind: &TaskKind) -> bool {
 pub(super) fn rules(briefing: &Briefing<'_>) -> String {
     let mut text = format!(
         "You are one of several instances that work on one project at the same time, each on a \
-         task of its own. You work unattended: nobody can answer a question or a permission \
-         prompt while you work.\n\
+         task of its own. You work unattended: a person can be asked, but they are seldom there \
+         and every question holds you up.\n\
          \n\
          Rules:\n\
          - Your worktree is {worktree}, on the branch {branch}. Read and write only there. Do \
@@ -71,8 +71,16 @@ pub(super) fn rules(briefing: &Briefing<'_>) -> String {
          whoever builds on your work: what you changed, what they need to know, what is open. \
          No more than 200 words.\n\
          - If you cannot go on without an answer from a person, do not invent one. Commit what is \
-         sound, then end your turn with a line `STUCK: ` and what you need to know, followed by a \
-         line `- ` for each option that you considered. The answer reaches you here.\n",
+         sound, then run `orchestra report stuck --reason \"WHAT YOU NEED TO KNOW\" --option \
+         \"ONE WAY\" --option \"ANOTHER WAY\"` and end your turn; the answer reaches you here. \
+         Should that command not work, end your turn with a line `STUCK: ` and what you need to \
+         know, followed by a line `- ` for each option.\n\
+         - What a tool is denied stays denied: do it in another way, or do without it.\n\
+         - When you keep no todo list, say now and then how far you are: `orchestra report \
+         progress \"WHAT YOU DO\" --percent N`.\n\
+         - What you learnt about this repository that others would have to find out again (a \
+         command that needs something, a trap): `orchestra report note \"WHAT\"`. In a sentence \
+         or two, and only what is sure.\n",
         worktree = briefing.worktree.display(),
         branch = briefing.branch,
         commit = if briefing.resolves {

@@ -27,7 +27,7 @@ use super::context::Context;
 use super::launch::{self, Launch, Order, Over};
 use super::prepare::StartError;
 use super::shortage::is_shortage;
-use super::{Signal, close, prepare};
+use super::{Signal, checkpoint, close, prepare};
 
 /// Enough for libgit2 and for encoding deep plans.
 const STACK: usize = 512 * 1024;
@@ -273,7 +273,10 @@ impl Workshop {
                 Err(error) => Err(error),
             };
             match over {
-                Ok(over) => Signal::Event(ended(task, attempt, over)),
+                Ok(over) => {
+                    checkpoint::keep(context, &name, &order.place, &over);
+                    Signal::Event(ended(task, attempt, over))
+                }
                 Err(error) => short_or(error.to_string(), |detail| {
                     unwatched(order, error.class(), detail)
                 }),

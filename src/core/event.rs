@@ -125,6 +125,12 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         only: Option<Vec<TaskName>>,
     },
+    /// Go on with a task that came to its end without being done, in its own session, since a
+    /// person said something to it; the message itself waits in the instance's inbox.
+    Answer {
+        /// The task.
+        task: TaskName,
+    },
     /// Try a conflict again that nothing could settle, with what a person says about it.
     Resolve {
         /// The task that was set aside.

@@ -4,6 +4,7 @@
 //! other rooms bring facts in as values and carry decisions out as effects.
 
 pub mod attempt;
+pub mod breaker;
 pub mod budget;
 pub mod conditions;
 pub mod delivery;
@@ -14,6 +15,7 @@ pub mod id;
 pub mod liveness;
 pub mod memory;
 pub mod overlap;
+pub mod permission;
 pub mod plan;
 pub mod queue;
 pub mod record;

@@ -28,6 +28,9 @@ pub struct RetryPolicy {
     pub outages: u32,
     /// The longest time for which a usage limit is waited for.
     pub longest_wait: Millis,
+    /// So much later than a usage limit's reset, so that clocks may differ, and up to as much
+    /// again so that not all begin at once.
+    pub after_reset: Millis,
     /// Whether there is a stronger model to go over to.
     pub stronger: bool,
 }
@@ -39,6 +42,7 @@ impl Default for RetryPolicy {
             max_delay: Millis::from_secs(120),
             outages: 10,
             longest_wait: Millis::from_secs(6 * 3600),
+            after_reset: Millis::from_secs(15),
             stronger: false,
         }
     }
@@ -107,9 +111,6 @@ pub enum Answer {
 
 /// The pause of a usage limit whose reset nobody told; doubled up to an hour.
 const UNKNOWN_RESET: Millis = Millis::from_secs(15 * 60);
-/// So much later than the reset, so that clocks may differ, and up to as much again so that not
-/// all begin at once.
-const AFTER_RESET: Millis = Millis::from_secs(15);
 
 /// Decides what follows a failed attempt.
 #[must_use]
@@ -161,8 +162,8 @@ pub fn decide(policy: RetryPolicy, case: &Case) -> Answer {
                 if wait > policy.longest_wait {
                     return Answer::GiveUp;
                 }
-                let spread = Millis(AFTER_RESET.0 + case.seed % AFTER_RESET.0);
-                retry(resume, Millis(wait.0 + spread.0))
+                let after = policy.after_reset.0;
+                retry(resume, Millis(wait.0 + after + case.seed % after.max(1)))
             }
             None => {
                 let most = policy.longest_wait.min(Millis::from_secs(3600));

@@ -535,6 +535,11 @@ impl State {
         &self.conditions
     }
 
+    /// Before the first step of a conductor: what it saw of the world outside.
+    pub fn surround(&mut self, conditions: Conditions) {
+        self.conditions = conditions;
+    }
+
     /// Whether the attempt in work, if any, must be the only one.
     pub(super) fn works_alone(&self) -> bool {
         self.active.first().is_some_and(

@@ -16,7 +16,7 @@ use super::id::TaskName;
 use super::overlap::Touched;
 use super::queue::decide::{Decision, decide, with_contained};
 use super::record::{AsideWhy, IntegrationEnd, MergeMode, Place, QueueResult, Record, Verdict};
-use super::retry::{self, Answer, Case};
+use super::retry::{self, Answer, Approach, Case};
 use super::state::{Phase, State, TaskState};
 use super::time::Timestamp;
 
@@ -307,6 +307,7 @@ impl Stepper<'_> {
             }
             Request::Retry { task } => self.asked_retry(task.as_ref()),
             Request::Merge { mode, only } => self.asked_merge(*mode, only.as_deref()),
+            Request::Answer { task } => self.asked_answer(task),
             Request::Resolve { task, text } => self.asked_resolve(task, text),
         }
     }
@@ -409,6 +410,30 @@ impl Stepper<'_> {
         let mut revived = Vec::new();
         for ix in chosen {
             self.revive(ix, &mut revived);
+        }
+    }
+
+    /// A person said something to a task that ended: it gets a new chance, in the session that
+    /// asked or failed, if there is one.
+    fn asked_answer(&mut self, task: &TaskName) {
+        let ended =
+            |state: &TaskState| matches!(state, TaskState::Failed { .. } | TaskState::Cancelled);
+        let Some(ix) = self.state.find(task) else {
+            return;
+        };
+        if !ended(&self.state.task(ix).state) {
+            return;
+        }
+        self.asked_retry(Some(task));
+        let entry = self.state.task(ix);
+        if entry.session_seen && matches!(entry.state, TaskState::Ready(_)) {
+            self.record(Record::Requeued {
+                task: task.clone(),
+                start: StartMode::Resume,
+                not_before: Timestamp(0),
+                delay: None,
+                approach: Approach::default(),
+            });
         }
     }
 

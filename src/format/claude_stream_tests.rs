@@ -190,3 +190,72 @@ proptest! {
         prop_assert_eq!(split(&[bytes], 5), split(&[&bytes[..cut], &bytes[cut..]], 5));
     }
 }
+
+#[test]
+fn usage_limits_are_told_in_numbers() {
+    let line = br#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected",
+        "resetsAt":1778565600,"rateLimitType":"five_hour","overageStatus":"rejected",
+        "overageDisabledReason":"org_level_disabled_until","isUsingOverage":false}}"#;
+    let Some(Event::RateLimit(limit)) = parse_line(line) else {
+        panic!("not a limit")
+    };
+    assert!(limit.is_over() && !limit.is_of_one_model());
+    assert_eq!(limit.resets_at, Some(1_778_565_600));
+    for (info, over, model) in [
+        (r#"{"status":"allowed","resetsAt":5}"#, false, false),
+        (r#"{"status":"allowed_warning"}"#, false, false),
+        (
+            r#"{"status":"rejected","overageStatus":"allowed"}"#,
+            false,
+            false,
+        ),
+        (
+            r#"{"status":"rejected","isUsingOverage":true}"#,
+            false,
+            false,
+        ),
+        (
+            r#"{"status":"rejected","rateLimitType":"seven_day_opus"}"#,
+            true,
+            true,
+        ),
+        (
+            r#"{"status":"rejected","rateLimitType":"seven_day_overage_included"}"#,
+            true,
+            false,
+        ),
+        ("null", false, false),
+    ] {
+        let line = format!(r#"{{"type":"rate_limit_event","rate_limit_info":{info}}}"#);
+        let Some(Event::RateLimit(limit)) = parse_line(line.as_bytes()) else {
+            panic!("not a limit: {info}")
+        };
+        assert_eq!(
+            (limit.is_over(), limit.is_of_one_model()),
+            (over, model),
+            "{info}"
+        );
+    }
+}
+
+#[test]
+fn what_the_client_says_in_place_of_the_model_is_no_answer() {
+    let of = |line: &str| match parse_line(line.as_bytes()) {
+        Some(Event::Assistant(said)) => said.refusal,
+        other => panic!("{other:?}"),
+    };
+    let said = r#"{"type":"assistant","message":{"content":[{"type":"text","text":"x"}]}"#;
+    assert_eq!(of(&format!("{said}}}")), None);
+    let plain = of(&format!(r#"{said},"error":"overloaded"}}"#)).unwrap();
+    assert_eq!((plain.error.as_str(), plain.limit), ("overloaded", None));
+    let limit = of(&format!(
+        r#"{said},"error":"rate_limit","is_api_error_message":true,
+        "api_error":"usage_limit_reached","api_error_params":{{"rate_limit_info":
+        {{"status":"rejected","resetsAt":7,"rateLimitType":"seven_day"}}}}}}"#
+    ));
+    assert_eq!(limit.unwrap().limit.unwrap().resets_at, Some(7));
+    let bare = of(&format!(
+        r#"{said},"error":"rate_limit","api_error":"usage_limit_reached"}}"#
+    ));
+    assert!(bare.unwrap().limit.unwrap().is_over());
+}

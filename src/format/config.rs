@@ -13,8 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_limits::InstanceLimits;
 use super::settings_file::{Budgets, CleanupWhen, Retries};
+use crate::core::breaker::BreakerPolicy;
+use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
+use crate::core::time::Millis;
 
 /// Seconds between two looks of the conflict radar, when nothing else is configured.
 pub const DEFAULT_RADAR_SECONDS: u64 = 30;
@@ -201,10 +204,23 @@ layer! {
     outages: u32,
     /// How long a usage limit's reset is waited for at most, in seconds. 0: not at all.
     usage_limit_wait_seconds: u64,
+    /// How long after a usage limit's reset it goes on, in milliseconds: clocks differ.
+    reset_margin_ms: u64,
+    /// How long nothing starts after the provider limited the rate, in milliseconds; doubled
+    /// while it goes on.
+    rate_limit_pause_ms: u64,
+    /// For how long the provider must not limit the rate before one more instance may run, in
+    /// milliseconds.
+    rate_limit_quiet_ms: u64,
     /// How often an instance is sent back for missing evidence.
     gate_rounds: u32,
     /// How long a stuck instance waits for an answer before its task fails, in seconds.
     answer_timeout_seconds: u64,
+    /// What is done when an instance asks for a permission that no rule gives: ask the person,
+    /// or deny it at once.
+    permission_requests: PermissionRequests,
+    /// How long the person has to answer such a request before it is denied, in seconds.
+    permission_timeout_seconds: u64,
     /// How long an instance may take from its start to its first word, in seconds. 0: for ever.
     startup_silence_seconds: u64,
     /// How long an instance may wait for the provider without a sign, in seconds. 0: for ever.
@@ -393,6 +409,22 @@ impl Layer {
                 "at most 2678400",
             ),
             (
+                "reset_margin_ms",
+                self.reset_margin_ms.is_none_or(|n| n <= 3_600_000),
+                "at most 3600000",
+            ),
+            (
+                "rate_limit_pause_ms",
+                self.rate_limit_pause_ms.is_none_or(|n| n <= 3_600_000),
+                "at most 3600000",
+            ),
+            (
+                "rate_limit_quiet_ms",
+                self.rate_limit_quiet_ms
+                    .is_none_or(|n| (1..=86_400_000).contains(&n)),
+                "from 1 to 86400000",
+            ),
+            (
                 "gate_rounds",
                 self.gate_rounds.is_none_or(|n| n <= 100),
                 "at most 100",
@@ -406,6 +438,12 @@ impl Layer {
                 "answer_timeout_seconds",
                 self.answer_timeout_seconds.is_none_or(|n| n >= 1),
                 "at least 1",
+            ),
+            (
+                "permission_timeout_seconds",
+                self.permission_timeout_seconds
+                    .is_none_or(|n| (1..=31_536_000).contains(&n)),
+                "from 1 to 31536000",
             ),
             (
                 "closing_silence_seconds",
@@ -481,6 +519,9 @@ impl Layer {
             retry_base_ms: Some(DEFAULT_RETRY_BASE_MS),
             outages: Some(Retries::default().outages),
             usage_limit_wait_seconds: Some(Retries::default().usage_limit_wait_seconds),
+            reset_margin_ms: Some(BreakerPolicy::default().margin_ms.0),
+            rate_limit_pause_ms: Some(BreakerPolicy::default().pause_ms.0),
+            rate_limit_quiet_ms: Some(BreakerPolicy::default().quiet_ms.0),
             gate_rounds: Some(3),
             merge_early: Some(true),
             deliver_each: Some(false),
@@ -488,6 +529,8 @@ impl Layer {
             delivery_style: Some(DeliveryStyle::Merge),
             commit_hooks: Some(false),
             answer_timeout_seconds: Some(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+            permission_requests: Some(PermissionRequests::Ask),
+            permission_timeout_seconds: Some(DEFAULT_PERMISSION_TIMEOUT),
             startup_silence_seconds: Some(limits.startup_silence_seconds),
             provider_silence_seconds: Some(limits.provider_silence_seconds),
             tool_silence_seconds: Some(limits.tool_silence_seconds),
@@ -604,6 +647,10 @@ pub struct Resolved {
     pub commit_hooks: bool,
     /// How long a stuck instance waits for an answer, seconds.
     pub answer_timeout_seconds: u64,
+    /// What is done about requests for permission.
+    pub permission_requests: PermissionRequests,
+    /// How long the person has to answer one, seconds.
+    pub permission_timeout_seconds: u64,
     /// How long an instance may be silent, and what it may use.
     pub limits: InstanceLimits,
     /// Seconds between two looks of the conflict radar; 0: it is off.
@@ -715,6 +762,17 @@ pub fn resolve(layers: &Layers) -> Resolved {
             usage_limit_wait_seconds: all
                 .usage_limit_wait_seconds
                 .unwrap_or(Retries::default().usage_limit_wait_seconds),
+            provider: BreakerPolicy {
+                pause_ms: all
+                    .rate_limit_pause_ms
+                    .map_or(BreakerPolicy::default().pause_ms, Millis),
+                quiet_ms: all
+                    .rate_limit_quiet_ms
+                    .map_or(BreakerPolicy::default().quiet_ms, Millis),
+                margin_ms: all
+                    .reset_margin_ms
+                    .map_or(BreakerPolicy::default().margin_ms, Millis),
+            },
         },
         retry_base_ms: all.retry_base_ms.unwrap_or(DEFAULT_RETRY_BASE_MS),
         max_attempts: all.max_attempts.unwrap_or(1),
@@ -727,6 +785,10 @@ pub fn resolve(layers: &Layers) -> Resolved {
         answer_timeout_seconds: all
             .answer_timeout_seconds
             .unwrap_or(super::launch_file::DEFAULT_ANSWER_TIMEOUT),
+        permission_requests: all.permission_requests.unwrap_or_default(),
+        permission_timeout_seconds: all
+            .permission_timeout_seconds
+            .unwrap_or(DEFAULT_PERMISSION_TIMEOUT),
         limits,
         radar_seconds: all.radar_seconds.unwrap_or(DEFAULT_RADAR_SECONDS),
         success_percent: all.success_percent.unwrap_or(100),

@@ -16,6 +16,9 @@ pub enum InstanceRequest {
     Message {
         /// The message.
         text: String,
+        /// The question that it answers, by its id in the status file; whatever is asked when
+        /// it comes when absent.
+        question: Option<String>,
     },
     /// Something that it should know while it works. Never an answer: an instance that is
     /// stuck hears it once it goes on.
@@ -38,6 +41,24 @@ pub enum InstanceRequest {
         reason: String,
         /// What it considered.
         options: Vec<String>,
+        /// The attempt that says so; whichever runs when absent.
+        attempt: Option<u32>,
+    },
+    /// The instance itself says how far it is.
+    Progress {
+        /// What it says; what it does when that is not said.
+        text: String,
+        /// How far it is, percent, as it says itself.
+        percent: Option<u8>,
+        /// Steps done and in all, as it says itself.
+        steps: Option<(u32, u32)>,
+        /// The attempt that says so; whichever runs when absent.
+        attempt: Option<u32>,
+    },
+    /// The instance itself leaves something for those that come after it.
+    Note {
+        /// What it learnt.
+        text: String,
     },
 }
 
@@ -47,9 +68,9 @@ pub enum InstanceRequest {
 pub struct InstanceRequestFile {
     /// Version of this shape.
     pub schema_version: u32,
-    /// `message`, `notice`, `stop` or `stuck`.
+    /// `message`, `notice`, `stop`, `stuck`, `progress` or `note`.
     pub kind: String,
-    /// The message, or the reason why it is stuck.
+    /// The message, the reason why it is stuck, what it does, or what it learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// How to stop.
@@ -61,13 +82,27 @@ pub struct InstanceRequestFile {
     /// The options that a stuck instance considered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// The question that a message answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    /// Percent done, as the instance says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// Steps done, as the instance says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<u32>,
+    /// Steps in all, as the instance says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u32>,
 }
 
 /// Why a request file means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum RequestFault {
-    #[error("a request of kind {0:?} is unknown; known are message, notice, stop and stuck")]
+    #[error(
+        "a request of kind {0:?} is unknown; known are message, notice, stop, stuck, progress and note"
+    )]
     Kind(String),
     #[error("a request of kind {0:?} needs a text")]
     NoText(String),
@@ -75,29 +110,54 @@ pub enum RequestFault {
 
 impl From<&InstanceRequest> for InstanceRequestFile {
     fn from(request: &InstanceRequest) -> Self {
-        let (kind, text, how, options) = match request {
-            InstanceRequest::Message { text } => ("message", Some(text.clone()), None, Vec::new()),
-            InstanceRequest::Notice { text, .. } => {
-                ("notice", Some(text.clone()), None, Vec::new())
-            }
-            InstanceRequest::Stop { how, .. } => ("stop", None, Some(*how), Vec::new()),
-            InstanceRequest::Stuck { reason, options } => {
-                ("stuck", Some(reason.clone()), None, options.clone())
-            }
-        };
-        let attempt = match request {
-            InstanceRequest::Stop { attempt, .. } | InstanceRequest::Notice { attempt, .. } => {
-                *attempt
-            }
-            InstanceRequest::Message { .. } | InstanceRequest::Stuck { .. } => None,
-        };
-        Self {
+        let of = |kind: &str, text: Option<&String>| Self {
             schema_version: SCHEMA_VERSION,
             kind: kind.into(),
-            text,
-            how,
-            attempt,
-            options,
+            text: text.cloned(),
+            how: None,
+            attempt: None,
+            options: Vec::new(),
+            question: None,
+            percent: None,
+            done: None,
+            total: None,
+        };
+        match request {
+            InstanceRequest::Message { text, question } => Self {
+                question: question.clone(),
+                ..of("message", Some(text))
+            },
+            InstanceRequest::Notice { text, attempt } => Self {
+                attempt: *attempt,
+                ..of("notice", Some(text))
+            },
+            InstanceRequest::Stop { how, attempt } => Self {
+                how: Some(*how),
+                attempt: *attempt,
+                ..of("stop", None)
+            },
+            InstanceRequest::Stuck {
+                reason,
+                options,
+                attempt,
+            } => Self {
+                options: options.clone(),
+                attempt: *attempt,
+                ..of("stuck", Some(reason))
+            },
+            InstanceRequest::Progress {
+                text,
+                percent,
+                steps,
+                attempt,
+            } => Self {
+                percent: *percent,
+                done: steps.map(|(done, _)| done),
+                total: steps.map(|(_, total)| total),
+                attempt: *attempt,
+                ..of("progress", Some(text))
+            },
+            InstanceRequest::Note { text } => of("note", Some(text)),
         }
     }
 }
@@ -107,21 +167,32 @@ impl TryFrom<InstanceRequestFile> for InstanceRequest {
 
     fn try_from(file: InstanceRequestFile) -> Result<Self, RequestFault> {
         let kind = file.kind.clone();
+        let attempt = file.attempt;
         let text = file.text.filter(|text| !text.trim().is_empty());
         match (kind.as_str(), text) {
-            ("message", Some(text)) => Ok(Self::Message { text }),
-            ("notice", Some(text)) => Ok(Self::Notice {
+            ("message", Some(text)) => Ok(Self::Message {
                 text,
-                attempt: file.attempt,
+                question: file.question,
             }),
+            ("notice", Some(text)) => Ok(Self::Notice { text, attempt }),
             ("stuck", Some(reason)) => Ok(Self::Stuck {
                 reason,
                 options: file.options,
+                attempt,
             }),
-            ("message" | "notice" | "stuck", None) => Err(RequestFault::NoText(kind)),
+            ("progress", Some(text)) => Ok(Self::Progress {
+                text,
+                percent: file.percent.map(|p| p.min(100)),
+                steps: file.done.zip(file.total).filter(|(_, total)| *total > 0),
+                attempt,
+            }),
+            ("note", Some(text)) => Ok(Self::Note { text }),
+            ("message" | "notice" | "stuck" | "progress" | "note", None) => {
+                Err(RequestFault::NoText(kind))
+            }
             ("stop", _) => Ok(Self::Stop {
                 how: file.how.unwrap_or(StopHow::Pause),
-                attempt: file.attempt,
+                attempt,
             }),
             _ => Err(RequestFault::Kind(kind)),
         }
@@ -137,6 +208,16 @@ mod tests {
         for request in [
             InstanceRequest::Message {
                 text: "Use A".into(),
+                question: Some("q1".into()),
+            },
+            InstanceRequest::Progress {
+                text: "half".into(),
+                percent: Some(50),
+                steps: Some((1, 2)),
+                attempt: Some(1),
+            },
+            InstanceRequest::Note {
+                text: "tabs".into(),
             },
             InstanceRequest::Notice {
                 text: "b works there too".into(),
@@ -153,6 +234,7 @@ mod tests {
             InstanceRequest::Stuck {
                 reason: "no key".into(),
                 options: vec!["a".into(), "b".into()],
+                attempt: Some(1),
             },
         ] {
             let json = serde_json::to_string(&InstanceRequestFile::from(&request)).unwrap();

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::breaker_file::BreakerOrder;
 use super::instance_limits::InstanceLimits;
 use crate::core::attempt::{SessionId, StartMode};
 use crate::core::budget::Grant;
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
+use crate::core::permission::PermissionRequests;
 
 /// Which agent works on the task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,11 +117,20 @@ pub struct LaunchFile {
     /// What the attempt may spend.
     #[serde(default)]
     pub grant: Grant,
+    /// Where it tells what the provider says; nowhere when absent.
+    #[serde(default)]
+    pub breaker: Option<BreakerOrder>,
     /// How many times an instance that says it is done without evidence is sent back.
     pub gate_rounds: u32,
     /// How long a stuck instance waits for an answer before the attempt fails, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// What is done about requests for permission.
+    #[serde(default)]
+    pub permission_requests: PermissionRequests,
+    /// How long the person has to answer one, seconds.
+    #[serde(default = "super::settings_file::default_permission_timeout")]
+    pub permission_timeout_seconds: u64,
     /// How long the instance may be silent, and what it may use.
     #[serde(default)]
     pub limits: InstanceLimits,

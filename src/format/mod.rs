@@ -1,14 +1,19 @@
 //! What is written to disk and read from outside: versioned shapes, separate from the
 //! types of `core`, with the conversions beside them.
 
+pub mod breaker_file;
 pub mod claude_stream;
+pub mod conditions_file;
 pub mod config;
 pub mod environment_file;
 pub mod hook_json;
 pub mod instance_limits;
 pub mod instance_request;
 pub mod launch_file;
+pub mod note_file;
 pub mod outcome_file;
+pub mod permission_request;
+pub mod permissions_file;
 pub mod plan_file;
 pub mod player_script;
 pub mod processes_file;

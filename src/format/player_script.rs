@@ -172,6 +172,23 @@ pub enum Step {
         /// Its command or file.
         what: String,
     },
+    /// Asks on the stream whether it may use a tool, and waits for the answer. A Bash command
+    /// that is allowed is run, one that is denied is reported as such.
+    Ask {
+        /// The tool.
+        tool: String,
+        /// Its input.
+        input: serde_json::Value,
+        /// The rule that the client would remember, such as `git commit *`.
+        #[serde(default)]
+        rule: Option<String>,
+        /// File into which the answer is written as it came.
+        #[serde(default)]
+        answer: Option<PathBuf>,
+        /// Takes the request back after this time, milliseconds, and goes on.
+        #[serde(default)]
+        withdraw_ms: Option<u64>,
+    },
     /// Reports a request to the provider that is tried again.
     ApiRetry {
         /// HTTP status.

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_limits::InstanceLimits;
 use super::launch_file::AgentChoice;
+use crate::core::breaker::BreakerPolicy;
 use crate::core::budget::{BudgetPolicy, Limit, Money};
 use crate::core::id::{BranchName, Oid, OrchestrationId};
+use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::ValidPlan;
 use crate::core::queue::QueuePolicy;
 use crate::core::record::{DeliveryStyle, MergeMode};
@@ -66,6 +68,8 @@ pub struct Retries {
     pub outages: u32,
     /// How long a usage limit's reset is waited for at most, seconds.
     pub usage_limit_wait_seconds: u64,
+    /// What is done when the provider limits the rate, or the usage.
+    pub provider: BreakerPolicy,
 }
 
 impl Default for Retries {
@@ -75,6 +79,7 @@ impl Default for Retries {
             stronger_model: None,
             outages: policy.outages,
             usage_limit_wait_seconds: policy.longest_wait.0 / 1000,
+            provider: BreakerPolicy::default(),
         }
     }
 }
@@ -116,6 +121,12 @@ pub struct SettingsFile {
     /// How long a stuck instance waits for an answer, seconds.
     #[serde(default = "default_answer_timeout")]
     pub answer_timeout_seconds: u64,
+    /// What is done about requests for permission.
+    #[serde(default)]
+    pub permission_requests: PermissionRequests,
+    /// How long the person has to answer one, seconds.
+    #[serde(default = "default_permission_timeout")]
+    pub permission_timeout_seconds: u64,
     /// How long an instance may be silent, and what it may use.
     #[serde(default)]
     pub limits: InstanceLimits,
@@ -196,6 +207,11 @@ fn default_answer_timeout() -> u64 {
     super::launch_file::DEFAULT_ANSWER_TIMEOUT
 }
 
+/// For files that were written before anybody was asked.
+pub(super) fn default_permission_timeout() -> u64 {
+    DEFAULT_PERMISSION_TIMEOUT
+}
+
 /// For files that were written before there was a radar.
 fn default_radar() -> u64 {
     super::config::DEFAULT_RADAR_SECONDS
@@ -229,6 +245,7 @@ impl SettingsFile {
                 base_delay: Millis(self.retry_base_ms),
                 outages: self.retries.outages,
                 longest_wait: Millis::from_secs(self.retries.usage_limit_wait_seconds),
+                after_reset: self.retries.provider.margin_ms,
                 stronger: self.retries.stronger_model.is_some(),
                 ..RetryPolicy::default()
             },

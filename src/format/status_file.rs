@@ -45,6 +45,23 @@ pub struct Progress {
     pub current: Option<String>,
     /// All items in order, with their state (`pending`, `in_progress`, `completed`).
     pub items: Vec<TodoItem>,
+    /// What the instance last said of its progress itself. Never counted: it is told as its
+    /// word, and only when it keeps no list.
+    pub said: Option<SaidProgress>,
+}
+
+/// Progress in an instance's own words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SaidProgress {
+    /// What it said.
+    pub text: String,
+    /// Percent done, 0 to 100, if it said so.
+    pub percent: Option<u8>,
+    /// Steps done, if it said so.
+    pub done: Option<u32>,
+    /// Steps in all, if it said so.
+    pub total: Option<u32>,
 }
 
 /// One todo item of an instance.
@@ -144,6 +161,12 @@ pub struct StatusFile {
     /// Why it is stuck.
     #[serde(default)]
     pub stuck_reason: Option<String>,
+    /// The id of what is asked, which an answer repeats.
+    #[serde(default)]
+    pub question: Option<String>,
+    /// Since when it waits for an answer, RFC 3339.
+    #[serde(default)]
+    pub stuck_since: Option<String>,
     /// The last message that was forwarded to it.
     #[serde(default)]
     pub forwarded_message: Option<String>,
@@ -211,6 +234,8 @@ impl StatusFile {
             started_at: None,
             last_heartbeat: None,
             stuck_reason: None,
+            question: None,
+            stuck_since: None,
             forwarded_message: None,
             pull_request_url: None,
             task: task.to_string(),

@@ -2,8 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::note_file::NoteLine;
 use super::results::{FlakyCheck, IntegrationResult, TaskIntegration};
 use super::status_file::StatusFile;
+
+/// Nothing starts for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldReport {
+    /// When it may go on, RFC 3339.
+    pub until: String,
+    /// Why.
+    pub why: String,
+}
 
 /// The whole report. What is unknown is null; no figure is in it that was not measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -36,6 +47,12 @@ pub struct StatusReport {
     pub elapsed_seconds: Option<f64>,
     /// Why it is an emergency run; null when it is none.
     pub emergency: Option<EmergencyReport>,
+    /// Until when nothing starts because of machine or provider; null when that is not so.
+    pub held: Option<HeldReport>,
+    /// How many instances machine and provider allow at once; null when it is any number.
+    pub allowed_instances: Option<u32>,
+    /// What machine and provider hold back, in sentences.
+    pub held_back: Vec<String>,
     /// Instances at once.
     pub max_workers: Option<u32>,
     /// Instances at work.
@@ -84,6 +101,9 @@ pub struct StatusReport {
     /// What the run may cost; null when nothing is limited.
     #[serde(default)]
     pub budget: Option<BudgetReport>,
+    /// What its instances learnt, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<NoteLine>,
     /// What could not be read.
     pub problems: Vec<String>,
 }

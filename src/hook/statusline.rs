@@ -17,8 +17,8 @@ use crate::store::modified;
 use crate::view::figures::{TimeLeft, overall, time_left, totals};
 use crate::view::lines::short;
 use crate::view::merging;
-use crate::view::page;
 use crate::view::snapshot::{Snapshot, Standing, Word};
+use crate::view::{outside, page};
 
 /// How long the end of a run is shown.
 const AFTERGLOW: Millis = Millis(5 * 60 * 1000);
@@ -264,7 +264,14 @@ pub fn line(snapshot: &Snapshot, style: &Style) -> Option<String> {
             parts.extend(figures(snapshot, style));
         }
         Standing::Running => {
-            let what = if snapshot.paused { " paused" } else { "" };
+            let what = match snapshot.hold() {
+                _ if snapshot.paused => " paused".to_owned(),
+                Some(hold) => {
+                    let until = outside::moment(hold.until, snapshot.taken_at);
+                    format!(" held until {until} ({})", hold.why)
+                }
+                None => String::new(),
+            };
             parts.push(format!("{}{what}", signs.conducting));
             let doing = merging::activity(snapshot);
             parts.extend(doing.map(|doing| format!("{} {doing}", signs.integration)));

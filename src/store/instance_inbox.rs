@@ -95,6 +95,7 @@ mod tests {
         let task = TaskName::parse("a").unwrap();
         let requests = ["one", "two", "three"].map(|text| InstanceRequest::Message {
             text: text.to_owned(),
+            question: None,
         });
         // The clock goes back between them.
         for (request, now) in requests.iter().zip([9, 5, 5]) {

@@ -31,6 +31,12 @@ impl Layout {
         self.root.join(".claims")
     }
 
+    /// What instances of all runs learnt about the repository.
+    #[must_use]
+    pub fn notes(&self) -> PathBuf {
+        self.root.join("notes.jsonl")
+    }
+
     /// The folder of one orchestration.
     #[must_use]
     pub fn run(&self, id: &OrchestrationId) -> RunDir {
@@ -137,6 +143,8 @@ impl RunDir {
         environment => "environment.json";
         /// The conflicts that were predicted.
         radar => "radar.json";
+        /// What machine and provider allow.
+        conditions => "conditions.json";
         /// What the radar works with: pictures of the worktrees.
         radar_folder => "radar";
         /// Requests to the conductor.
@@ -147,6 +155,8 @@ impl RunDir {
         success_report => "ORCHESTRATION_SUCCESS.md";
         /// The report of a bad end.
         failure_report => "ORCHESTRATION_FAILURE.md";
+        /// What its instances learnt, for those that come after them.
+        notes => "notes.jsonl";
         /// What the verify command printed on the merged tree.
         verify_log => "verify.log";
     }
@@ -174,6 +184,8 @@ impl RunDir {
         supervisor_stderr => ".supervisor.stderr";
         /// Written once its worktree is complete.
         worktree_ready => ".worktree.json";
+        /// What a person allowed it for good.
+        permissions => ".permissions.json";
         /// Its settings, when its worktree cannot hold them.
         instance_settings => ".settings.json";
         /// What its set-up and verify commands printed.

@@ -6,12 +6,14 @@
 //! hold "the" lock on two inodes.
 
 pub mod atomic;
+pub mod breaker;
 pub mod claims;
 pub mod inbox;
 pub mod instance_inbox;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod notes;
 pub mod run_log;
 
 use std::path::{Path, PathBuf};

@@ -118,7 +118,10 @@ fn of_api(status: Option<u64>, said: &str) -> FailureClass {
         return FailureClass::UsageLimit;
     }
     match status {
-        Some(401 | 403) => FailureClass::Authentication,
+        Some(401) => FailureClass::Authentication,
+        Some(403) if is_about_login(said) => FailureClass::Authentication,
+        // One model or feature that the account may not use.
+        Some(403) => FailureClass::Permission,
         Some(402) => FailureClass::UsageLimit,
         Some(429 | 503 | 529) => FailureClass::Overload,
         Some(408 | 409 | 500..) => FailureClass::TransientApi,
@@ -131,16 +134,25 @@ fn of_api(status: Option<u64>, said: &str) -> FailureClass {
 }
 
 fn is_about_usage_limit(said: &str) -> bool {
-    let said = said.to_ascii_lowercase();
-    [
+    let said = said.to_ascii_lowercase().replace('\u{2019}', "'");
+    // "You've hit your session limit", "… your weekly limit", "… your limit".
+    let hit = said.split("hit your ").skip(1).any(|after| {
+        let words = after.split_whitespace().take(4);
+        words
+            .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
+            .any(|w| w == "limit")
+    });
+    // The rate is not the usage: that one passes within a minute.
+    let reached = said.replace("rate limit reached", "");
+    hit || [
         "usage limit",
-        "hit your limit",
         "limit reached",
         "credit balance is too low",
         "out of extra usage",
+        "out of usage credits",
     ]
     .iter()
-    .any(|words| said.contains(words))
+    .any(|words| reached.contains(words))
 }
 
 fn is_about_login(said: &str) -> bool {
@@ -150,6 +162,8 @@ fn is_about_login(said: &str) -> bool {
         "/login",
         "not logged in",
         "oauth token",
+        "oauth authentication",
+        "disabled claude subscription",
         "authentication_error",
     ]
     .iter()
@@ -197,7 +211,49 @@ mod tests {
                 "Invalid",
                 F::Authentication,
             ),
-            ("success", "api_error", Some(403), "", F::Authentication),
+            ("success", "api_error", Some(403), "", F::Permission),
+            (
+                "success",
+                "api_error",
+                Some(403),
+                "API Error: 403 permission_error: your account may not use this model",
+                F::Permission,
+            ),
+            (
+                "success",
+                "api_error",
+                Some(403),
+                "OAuth authentication is currently not allowed for this organization.",
+                F::Authentication,
+            ),
+            (
+                "success",
+                "api_error",
+                Some(403),
+                "Please run /login · API Error: 403 Request not allowed",
+                F::Authentication,
+            ),
+            (
+                "success",
+                "api_error",
+                Some(429),
+                "You've hit your weekly limit · resets Nov 25, 5pm",
+                F::UsageLimit,
+            ),
+            (
+                "success",
+                "api_error",
+                None,
+                "You\u{2019}ve hit your session limit · resets 8:30pm (Asia/Tokyo)",
+                F::UsageLimit,
+            ),
+            (
+                "success",
+                "api_error",
+                Some(429),
+                "Request rate limit reached, try again",
+                F::Overload,
+            ),
             (
                 "success",
                 "api_error",

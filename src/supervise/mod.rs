@@ -24,6 +24,7 @@ mod evidence;
 mod gate;
 mod leftovers;
 mod life;
+mod limits;
 mod liveness;
 mod merging;
 mod ports;

@@ -123,6 +123,7 @@ impl Todos {
         let done = items.iter().filter(|i| i.state == "completed").count();
         let count = |n: usize| u32::try_from(n).ok();
         Progress {
+            said: None,
             done: count(done),
             total: count(items.len()),
             percent: u8::try_from(done * 100 / items.len()).ok(),

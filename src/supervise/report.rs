@@ -44,6 +44,8 @@ impl Report {
         status.attempt = launch.attempt;
         status.ended_at = None;
         status.stuck_reason = None;
+        status.stuck_since = None;
+        status.question = None;
         status.resources.peak_memory_bytes = None;
         status.options.clear();
         Self {

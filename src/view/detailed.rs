@@ -1,12 +1,16 @@
 //! `orchestra status detailed`: each task with all that is known of it.
 
 use crate::core::record::SettledFile;
+use crate::format::status_file::Progress;
 
 use super::lines::{self, short};
 use super::merging::ResultIs;
 use super::page::{Page, Tone, bar, count, fit, money, one_line, plural};
 use super::snapshot::{Snapshot, TaskView};
 use super::summary;
+
+/// The most notes that are shown.
+const MOST_NOTES: usize = 20;
 
 /// The detailed view.
 #[must_use]
@@ -33,6 +37,30 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
             text.push_str(&line);
             text.push('\n');
         }
+    }
+    text.push_str(&notes(snapshot, page));
+    text
+}
+
+/// The newest notes of the run.
+fn notes(snapshot: &Snapshot, page: &Page) -> String {
+    let mut text = String::new();
+    if snapshot.notes.is_empty() {
+        return text;
+    }
+    let hidden = snapshot.notes.len().saturating_sub(MOST_NOTES);
+    text.push_str(&format!("\n{}\n", page.faint("notes of the instances")));
+    for note in snapshot.notes.iter().skip(hidden) {
+        let line = format!("{}: {}", note.task, one_line(&note.text));
+        text.push_str(&format!(
+            "    {}\n",
+            fit(&line, page.width.saturating_sub(4))
+        ));
+    }
+    if hidden > 0 {
+        let file = snapshot.dir.join("notes.jsonl");
+        let line = format!("{hidden} older ones are in {}", file.display());
+        text.push_str(&format!("    {}\n", page.faint(&line)));
     }
     text
 }
@@ -124,7 +152,7 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         }
         (Some(percent), _, _) => row("progress", &format!("[{}] {percent}%", bar(percent, 20))),
         (None, Some(done), Some(total)) => row("items", &format!("{done} of {total}")),
-        _ if task.is_active() => row("progress", "? (the instance keeps no list)"),
+        _ if task.is_active() => row("progress", &unmeasured(progress)),
         _ => {}
     }
     for item in &progress.items {
@@ -137,6 +165,22 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         out.push(format!("{:10}{} {text}", "", page.paint(tone, mark)));
     }
     out
+}
+
+/// Progress without a list: in the instance's own words, as such.
+fn unmeasured(progress: &Progress) -> String {
+    let Some(said) = &progress.said else {
+        return "? (the instance keeps no list)".to_owned();
+    };
+    let figure = match (said.percent, said.done, said.total) {
+        (Some(percent), ..) => Some(format!("{percent}%")),
+        (None, Some(done), Some(total)) => Some(format!("{done} of {total}")),
+        _ => None,
+    };
+    match figure {
+        Some(figure) => format!("? (it says {figure}: {})", said.text),
+        None => format!("? (it says: {})", said.text),
+    }
 }
 
 /// Where the result of a task that is done stands, and the conflicts that were settled

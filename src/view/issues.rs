@@ -83,6 +83,7 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
             remedies: vec!["orchestra doctor".to_owned()],
         });
     }
+    found.extend(snapshot.held_back().into_iter().map(held));
     if snapshot.is_live() && !snapshot.conductor_alive {
         found.push(Issue {
             kind: "no conductor",
@@ -96,6 +97,18 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
         });
     }
     found
+}
+
+/// Something outside of the run, that passes by itself.
+fn held(what: String) -> Issue {
+    Issue {
+        kind: "held back",
+        task: None,
+        what,
+        details: vec![],
+        options: vec![],
+        remedies: vec!["it goes on by itself; nothing has to be done".to_owned()],
+    }
 }
 
 fn stuck(snapshot: &Snapshot, task: &TaskView) -> Issue {

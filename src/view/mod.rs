@@ -14,6 +14,7 @@ pub mod live;
 pub mod log_line;
 pub mod machine;
 pub mod merging;
+pub mod outside;
 pub mod page;
 pub mod plan;
 pub mod report;

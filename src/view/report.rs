@@ -36,6 +36,7 @@ pub fn success(snapshot: &Snapshot, files: Option<&[String]>) -> String {
             None => text.push_str("Not known.\n"),
         },
     }
+    text.push_str(&notes(snapshot));
     text.push_str("\n## Next steps\n\n");
     let mut next = follow_ups(snapshot);
     match &snapshot.integration {
@@ -70,6 +71,19 @@ pub fn success(snapshot: &Snapshot, files: Option<&[String]>) -> String {
     text
 }
 
+/// What the instances learnt, in their words.
+fn notes(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    if snapshot.notes.is_empty() {
+        return text;
+    }
+    text.push_str("\n## Notes of the instances\n\n");
+    for note in &snapshot.notes {
+        text.push_str(&format!("- {}: {}\n", note.task, one_line(&note.text)));
+    }
+    text
+}
+
 /// The report of a bad end: what went wrong, how to find out more, what was kept.
 #[must_use]
 pub fn failure(snapshot: &Snapshot) -> String {
@@ -94,6 +108,7 @@ pub fn failure(snapshot: &Snapshot) -> String {
     }
     text.push_str("\n## Summary\n\n");
     text.push_str(&tasks(snapshot));
+    text.push_str(&notes(snapshot));
     text.push_str("\n## Debugging steps\n\n");
     let id = &snapshot.id;
     let mut steps = vec![

@@ -9,8 +9,8 @@ use crate::format::results::{
     TaskResult, TaskStatus,
 };
 use crate::format::status_report::{
-    ConflictReport, EmergencyReport, IssueReport, MergingReport, ResolutionReport, StatusReport,
-    TaskReport,
+    ConflictReport, EmergencyReport, HeldReport, IssueReport, MergingReport, ResolutionReport,
+    StatusReport, TaskReport,
 };
 
 use super::clock::rfc3339;
@@ -104,6 +104,12 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
             critical: e.critical.clone(),
             words: e.words.clone(),
         }),
+        held: snapshot.hold().map(|hold| HeldReport {
+            until: rfc3339(hold.until),
+            why: hold.why.clone(),
+        }),
+        allowed_instances: snapshot.conditions.slots,
+        held_back: snapshot.held_back(),
         max_workers: snapshot.workers,
         active_instances: snapshot.active().count(),
         worktrees: figures::worktrees(snapshot),
@@ -160,6 +166,7 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
                 since: rfc3339(conflict.since),
             })
             .collect(),
+        notes: snapshot.notes.clone(),
         problems: snapshot.problems.clone(),
     }
 }

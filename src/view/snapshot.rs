@@ -13,17 +13,19 @@ use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
 use crate::core::state::{Active, Phase, State, TaskFacts, TaskState};
 use crate::core::time::{Millis, Timestamp};
+use crate::format::conditions_file::{ConditionsFile, HoldEntry};
+use crate::format::note_file::NoteLine;
 use crate::format::plan_file;
 use crate::format::radar_file::{PredictedConflict, RadarFile};
 use crate::format::settings_file::SettingsFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
-use crate::store::{atomic, lock};
+use crate::store::{atomic, lock, notes};
 
 use super::budget::BudgetView;
-use super::clock;
 use super::merging::Merging;
+use super::{clock, outside};
 
 /// Why there is nothing to look at.
 #[derive(Debug, thiserror::Error)]
@@ -289,8 +291,8 @@ impl TaskView {
         match self.word() {
             Word::Stuck => {
                 let status = self.instance()?;
-                // A newer writer may say it; otherwise nothing was seen of it since then.
-                let told = status.rest.get("stuckSince").and_then(|v| v.as_str());
+                // An older writer does not say it; nothing was seen of it since then.
+                let told = status.stuck_since.as_deref();
                 told.or(status.last_heartbeat.as_deref())
                     .and_then(clock::parse)
             }
@@ -362,8 +364,12 @@ pub struct Snapshot {
     pub records: usize,
     /// Results that would not merge if their tasks ended now.
     pub conflicts: Vec<PredictedConflict>,
+    /// What machine and provider allow, as the conductor saw it last.
+    pub conditions: ConditionsFile,
     /// What the run may cost; none when nothing is limited.
     pub budget: Option<BudgetView>,
+    /// What its instances learnt, oldest first.
+    pub notes: Vec<NoteLine>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
 }
@@ -420,7 +426,9 @@ impl Snapshot {
             ended_at: None,
             records: 0,
             conflicts: Vec::new(),
+            conditions: ConditionsFile::default(),
             budget: None,
+            notes: notes::read(&run.notes()),
             problems,
         };
         if let Some(plan) = &plan {
@@ -438,10 +446,34 @@ impl Snapshot {
             snapshot.standing = standing_without_plan(&lines);
         }
         snapshot.take_radar(run);
+        snapshot.take_conditions(run);
         if !journal_is_readable {
             snapshot.standing = Standing::Unknown;
         }
         Ok(snapshot)
+    }
+
+    /// Fills in what holds the run back. Without a conductor nobody keeps that true.
+    fn take_conditions(&mut self, run: &RunDir) {
+        if self.conductor_alive && self.is_live() {
+            self.conditions = atomic::peek_json(&run.conditions()).unwrap_or_default();
+        }
+    }
+
+    /// Whether nothing starts at the moment, because of machine or provider.
+    #[must_use]
+    pub fn hold(&self) -> Option<&HoldEntry> {
+        let hold = self.conditions.hold.as_ref();
+        hold.filter(|hold| hold.until > self.taken_at)
+    }
+
+    /// What holds the run back, in sentences: one per source that does.
+    #[must_use]
+    pub fn held_back(&self) -> Vec<String> {
+        let sources = self.conditions.sources.iter();
+        sources
+            .filter_map(|source| outside::told_by(source, self.taken_at))
+            .collect()
     }
 
     /// Fills in what the radar predicts. Without a conductor nobody keeps that true.

@@ -100,7 +100,19 @@ fn lines(event: &Event, page: &Page) -> Vec<String> {
         Event::PermissionDenied { tool, reason } => {
             vec![short(Tone::Warn, "!", &format!("denied: {tool}: {reason}"))]
         }
-        Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => Vec::new(),
+        Event::PermissionRequest(request) => vec![short(
+            Tone::Warn,
+            "  ?",
+            &format!("asks for {}", request.call.text()),
+        )],
+        Event::ControlRequest { .. } | Event::ControlCancel { .. } => vec![],
+        Event::RateLimit(limit) if limit.is_over() => {
+            let text = format!("the usage limit is reached ({})", limit.kind);
+            vec![short(Tone::Warn, "!", &text)]
+        }
+        Event::RateLimit(_) | Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => {
+            Vec::new()
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub fn standing(snapshot: &Snapshot) -> (String, Tone) {
         Standing::Unknown => ("UNKNOWN", Tone::Warn),
         Standing::Running if snapshot.cancelling => ("CANCELLING", Tone::Warn),
         Standing::Running if snapshot.paused => ("PAUSED", Tone::Warn),
+        Standing::Running if snapshot.hold().is_some() => ("HELD", Tone::Warn),
         Standing::Running => ("RUNNING", Tone::Busy),
         Standing::Integrating(MergeMode::Automatic) => ("INTEGRATING", Tone::Busy),
         Standing::Integrating(MergeMode::Review) => ("MERGING FOR REVIEW", Tone::Busy),
@@ -184,6 +185,9 @@ pub fn render(snapshot: &Snapshot, page: &Page) -> String {
         row("results", &one_line(&text));
     } else if snapshot.taken_back {
         row("results", "delivered, and taken back");
+    }
+    for said in snapshot.held_back() {
+        row("outside", &one_line(&said));
     }
     if snapshot.is_live() && !snapshot.conductor_alive {
         row("conductor", "none at work");

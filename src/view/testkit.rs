@@ -260,6 +260,7 @@ impl Sample {
                 state: state.into(),
             };
             status.progress = Progress {
+                said: None,
                 done: Some(1),
                 total: Some(2),
                 percent: Some(percent),
@@ -496,6 +497,7 @@ impl Sample {
             standing: Standing::Running,
             workers: None,
             paused: false,
+            conditions: crate::format::conditions_file::ConditionsFile::default(),
             cancelling: false,
             integration: None,
             taken_back: false,
@@ -506,6 +508,7 @@ impl Sample {
             records: 0,
             conflicts: vec![],
             budget: None,
+            notes: vec![],
             problems: vec![],
         };
         snapshot.take_times(&lines);
@@ -539,6 +542,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         delivery_style: crate::core::record::DeliveryStyle::Merge,
         commit_hooks: false,
         answer_timeout_seconds: 60,
+        permission_requests: crate::core::permission::PermissionRequests::Ask,
+        permission_timeout_seconds: 60,
         limits: crate::format::instance_limits::InstanceLimits::default(),
         radar_seconds: 30,
         retry_base_ms: 2000,

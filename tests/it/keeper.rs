@@ -77,6 +77,10 @@ fn whichever_of_the_two_is_killed_the_other_brings_a_new_one() {
 }
 
 #[test]
+#[allow(
+    clippy::print_stdout,
+    reason = "the figures, for whoever asks for them"
+)]
 fn a_keeper_costs_next_to_nothing() {
     let (room, run) = waiting();
     let keeper = room.keeper();
@@ -183,6 +187,10 @@ fn the_environment_of_the_first_conductor_counts_whoever_brings_a_later_one() {
 }
 
 #[test]
+#[allow(
+    clippy::print_stdout,
+    reason = "the figures, for whoever asks for them"
+)]
 fn from_the_death_of_a_conductor_to_the_next_one_takes_no_second() {
     let (room, run) = waiting();
     let mut times = Vec::new();

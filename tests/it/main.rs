@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod asking;
 mod chaos;
 mod crash;
 mod delivery;
@@ -31,6 +32,7 @@ mod liveness;
 mod merging;
 mod money;
 mod ownership;
+mod provider;
 mod queue;
 mod queue_base;
 mod queue_faults;
@@ -40,6 +42,7 @@ mod refusals;
 mod resolving;
 mod restore;
 mod set_aside;
+mod speaking;
 mod steering;
 mod supervise;
 mod surroundings;

@@ -253,6 +253,7 @@ fn messages_reach_the_session_and_are_forwarded_in_order() {
     assert_eq!(status.options, ["red", "blue"]);
     let request = room.post(&InstanceRequest::Message {
         text: "blue".into(),
+        question: None,
     });
     supervisor.wait();
     assert!(matches!(
@@ -457,6 +458,7 @@ fn a_message_that_comes_before_the_start_is_not_lost() {
     ]));
     let request = room.post(&InstanceRequest::Message {
         text: "mind the gap".into(),
+        question: None,
     });
     assert!(matches!(room.attempt(), AttemptEnd::Complete { .. }));
     assert!(!request.exists());
@@ -539,9 +541,10 @@ fn an_idle_supervisor_is_small_and_quiet() {
     let used = cpu_ticks() - before;
     assert!(used < 60, "{used} hundredths of a second in four seconds");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+    // Its own memory; the pages of the program itself are shared by all supervisors.
+    let line = status.lines().find(|l| l.starts_with("RssAnon")).unwrap();
     let kb: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(kb < 20_000, "{line}");
+    assert!(kb < 6_000, "{line}");
     supervisor.signal("-TERM");
     supervisor.wait();
 }

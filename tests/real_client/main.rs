@@ -20,6 +20,7 @@ mod instance;
 mod killed;
 mod model_server_itself;
 mod plugin;
+mod provider;
 mod resolving;
 mod run;
 mod supervised;

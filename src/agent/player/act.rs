@@ -85,6 +85,17 @@ impl Player<'_> {
                 self.say.denied(tool, what);
                 Flow::Next
             }
+            Step::Ask {
+                tool,
+                input,
+                rule,
+                answer,
+                withdraw_ms,
+            } => {
+                let id = self.say.ask(tool, input, rule.as_deref());
+                let patience = withdraw_ms.map(Duration::from_millis);
+                self.asked(&id, tool, input, answer.as_deref(), patience)
+            }
             Step::ApiRetry { status, delay_ms } => {
                 self.say.api_retry(*status, *delay_ms);
                 Flow::Next
@@ -289,6 +300,7 @@ impl Player<'_> {
                     self.say.interrupted(self.queue.len());
                     return Flow::TurnOver;
                 }
+                Ok(Input::Answer(..)) => {}
                 Ok(Input::End) => self.input_ended = true,
                 Err(_) => return Flow::Exit(1),
             }
@@ -402,15 +414,72 @@ impl Player<'_> {
                 continue;
             }
             match self.input.recv_timeout(left) {
-                Ok(Input::Message(text)) => self.queue.push(text),
+                Ok(Input::Message(message)) => self.queue.push(message),
+                Ok(Input::Answer(..)) => {}
                 Ok(Input::Interrupt(_)) if deaf => {}
-                Ok(Input::Interrupt(id)) => {
-                    self.say.control_response(&id);
-                    self.say.interrupted(self.queue.len());
-                    return Flow::TurnOver;
-                }
+                Ok(Input::Interrupt(id)) => return self.interrupted(&id),
                 Ok(Input::Ran(_)) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => self.input_ended = true,
+            }
+        }
+    }
+
+    fn interrupted(&mut self, id: &str) -> Flow {
+        self.say.control_response(id);
+        self.say.interrupted(self.queue.len());
+        Flow::TurnOver
+    }
+
+    /// Waits for the answer to a request, and does what it says.
+    fn asked(
+        &mut self,
+        request: &str,
+        tool: &str,
+        input: &Value,
+        file: Option<&Path>,
+        patience: Option<Duration>,
+    ) -> Flow {
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        let answer = loop {
+            let left = deadline.map_or(Duration::from_secs(3600), |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            match self.input.recv_timeout(left) {
+                Ok(Input::Message(message)) => self.queue.push(message),
+                Ok(Input::Answer(id, answer)) if id == request => break answer,
+                Ok(Input::Answer(..) | Input::Ran(_)) => {}
+                Ok(Input::Interrupt(id)) => {
+                    self.say.withdraw(request);
+                    return self.interrupted(&id);
+                }
+                Err(RecvTimeoutError::Timeout) if deadline.is_none() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    self.say.withdraw(request);
+                    return Flow::Next;
+                }
+                // As the client: without anybody to ask it is denied.
+                Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => {
+                    self.input_ended = true;
+                    break json!({"behavior": "deny"});
+                }
+            }
+        };
+        if let Some(file) = file {
+            let _ = std::fs::write(self.cwd.join(file), answer.to_string());
+        }
+        if answer.get("behavior").and_then(Value::as_str) != Some("allow") {
+            let message = answer.get("message").and_then(Value::as_str);
+            self.say.refused(tool, input, message.unwrap_or_default());
+            return Flow::Next;
+        }
+        match input.get("command").and_then(Value::as_str) {
+            Some(command) if tool == "Bash" => {
+                let said = self.shell(command);
+                self.bash(command, &said)
+            }
+            _ => {
+                self.say.tool(tool, input, "done", &Value::Null);
+                Flow::Next
             }
         }
     }
@@ -419,7 +488,8 @@ impl Player<'_> {
     fn take_what_waits(&mut self) {
         while let Ok(input) = self.input.try_recv() {
             match input {
-                Input::Message(text) => self.queue.push(text),
+                Input::Message(message) => self.queue.push(message),
+                Input::Answer(..) => {}
                 Input::Interrupt(id) => self.say.control_response(&id),
                 Input::End => self.input_ended = true,
                 Input::Ran(_) => {}

@@ -95,12 +95,22 @@ struct Memory {
 /// What comes in.
 #[derive(Debug)]
 enum Input {
-    Message(String),
+    Message(Message),
     Interrupt(String),
+    /// The answer to a request of ours: its id, and the response.
+    Answer(String, serde_json::Value),
     /// A command of its own ended; what it printed.
     Ran(String),
     /// Nothing more comes in.
     End,
+}
+
+/// A message to the session.
+#[derive(Debug, Clone)]
+struct Message {
+    text: String,
+    /// Repeated when the message is taken into a turn.
+    id: Option<String>,
 }
 
 /// Plays until the input ends or the script ends the process; returns the exit code.
@@ -207,9 +217,19 @@ fn listen(stdin: impl BufRead + Send + 'static, tell: Sender<Input>) {
 fn understand(line: &[u8]) -> Option<Input> {
     let value: serde_json::Value = serde_json::from_slice(line).ok()?;
     match value.get("type")?.as_str()? {
-        "user" => Some(Input::Message(
-            value.get("message")?.get("content")?.as_str()?.to_owned(),
-        )),
+        "user" => Some(Input::Message(Message {
+            text: value.get("message")?.get("content")?.as_str()?.to_owned(),
+            id: value
+                .get("uuid")
+                .and_then(serde_json::Value::as_str)
+                .map(str::to_owned),
+        })),
+        "control_response" => {
+            let response = value.get("response")?;
+            let id = response.get("request_id")?.as_str()?.to_owned();
+            let said = response.get("response").cloned().unwrap_or_default();
+            Some(Input::Answer(id, said))
+        }
         "control_request" => {
             let request = value.get("request")?.get("subtype")?.as_str()?;
             (request == "interrupt").then(|| {
@@ -234,7 +254,7 @@ struct Player<'a> {
     /// For what comes in from its own commands.
     tell: Sender<Input>,
     /// Messages that came during a turn.
-    queue: Vec<String>,
+    queue: Vec<Message>,
     input_ended: bool,
     max_budget_usd: Option<f64>,
     say: Speaker<'a>,
@@ -248,11 +268,12 @@ impl Player<'_> {
     fn run(&mut self) -> u8 {
         self.remember();
         while let Some(message) = self.next_message() {
-            self.prompt = message;
             if self.steps.get(self.memory.done) == Some(&Step::HangAtStart) {
                 self.say.fall_silent();
             }
             self.say.init();
+            self.say.replay(&message.text, message.id.as_deref());
+            self.prompt = message.text;
             match self.turn() {
                 Flow::Exit(code) => return code,
                 Flow::TurnOver | Flow::Next => {}
@@ -307,7 +328,7 @@ impl Player<'_> {
         }
     }
 
-    fn next_message(&mut self) -> Option<String> {
+    fn next_message(&mut self) -> Option<Message> {
         if !self.queue.is_empty() {
             return Some(self.queue.remove(0));
         }
@@ -315,7 +336,7 @@ impl Player<'_> {
             match self.input.recv() {
                 Ok(Input::Message(text)) => return Some(text),
                 Ok(Input::Interrupt(id)) => self.say.control_response(&id),
-                Ok(Input::Ran(_)) => {}
+                Ok(Input::Ran(_) | Input::Answer(..)) => {}
                 Ok(Input::End) | Err(_) => return None,
             }
         }

@@ -142,6 +142,48 @@ impl<'a> Speaker<'a> {
         }));
     }
 
+    /// A call that the answer to a request denied; only the result tells of it.
+    pub(super) fn refused(&mut self, tool: &str, input: &Value, message: &str) {
+        self.denials
+            .push(json!({"tool_name": tool, "tool_input": input}));
+        self.tool(tool, input, message, &Value::Null);
+    }
+
+    /// A message is taken into a turn; told only of one that has an id.
+    pub(super) fn replay(&mut self, text: &str, id: Option<&str>) {
+        if let Some(id) = id {
+            self.line(json!({
+                "type": "user", "parent_tool_use_id": null, "isReplay": true, "uuid": id,
+                "message": {"role": "user", "content": text},
+            }));
+        }
+    }
+
+    /// Asks whether a tool may be used; returns the request's id.
+    pub(super) fn ask(&mut self, tool: &str, input: &Value, rule: Option<&str>) -> String {
+        let id = format!("{}-{:08}", self.session, self.messages);
+        self.messages += 1;
+        let suggestions: Vec<Value> = rule
+            .map(|rule| {
+                json!({"type": "addRules", "behavior": "allow", "destination": "localSettings",
+                       "rules": [{"toolName": tool, "ruleContent": rule}]})
+            })
+            .into_iter()
+            .collect();
+        self.line(json!({
+            "type": "control_request", "request_id": id,
+            "request": {"subtype": "can_use_tool", "tool_name": tool, "input": input,
+                        "permission_suggestions": suggestions,
+                        "decision_reason": "This command requires approval"},
+        }));
+        id
+    }
+
+    /// Takes a request back.
+    pub(super) fn withdraw(&mut self, request_id: &str) {
+        self.line(json!({"type": "control_cancel_request", "request_id": request_id}));
+    }
+
     pub(super) fn api_retry(&mut self, status: u64, delay_ms: u64) {
         self.line(json!({
             "type": "system", "subtype": "api_retry", "attempt": 1, "max_retries": 10,

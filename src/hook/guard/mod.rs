@@ -11,6 +11,7 @@
 //! function all pass. Deny rules and an operating-system sandbox stand behind it.
 
 pub mod git;
+pub mod others;
 pub mod own;
 pub mod paths;
 pub mod shell;
@@ -212,8 +213,11 @@ fn command_denial(command: &str, cwd: &Path, bounds: &Bounds) -> Option<String> 
         }
     };
     let mut here = writes::Here::new(cwd, bounds);
-    line.iter()
-        .find_map(|simple| here.denial(simple).or_else(|| git::denial(simple, &here)))
+    line.iter().find_map(|simple| {
+        here.denial(simple)
+            .or_else(|| git::denial(simple, &here))
+            .or_else(|| others::denial(simple))
+    })
 }
 
 #[cfg(test)]

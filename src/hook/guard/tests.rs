@@ -38,6 +38,39 @@ fn passes(command: &str, mode: &str) -> bool {
 }
 
 #[test]
+fn an_instance_speaks_of_itself_and_conducts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let [worktree, main] = ["tree", "main"].map(|name| {
+        let path = dir.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    });
+    let bounds = Bounds::new(&worktree, &main, None, None);
+    let verdict = |command: &str| in_instance(&bash(command, "acceptEdits"), &bounds);
+    for command in [
+        "orchestra report stuck --reason 'may I `git push`? or git stash; rm -rf ..' --option a",
+        "orchestra report note 'never git push from /somewhere/else'",
+        "echo question | orchestra report stuck --reason -",
+        "orchestra report progress half --percent 50 && make",
+        "orchestra --color never status",
+        "orchestra",
+        "./target/debug/orchestra cleanup all",
+    ] {
+        assert_eq!(verdict(command), Verdict::NoOpinion, "{command}");
+    }
+    for command in [
+        "orchestra control cancel",
+        "cd . && orchestra --repo . cleanup all",
+        "env A=b orchestra run x",
+        "orchestra merge automatic",
+        // The shell would run what is between these quotes.
+        "orchestra report stuck --reason \"may I `git push`?\"",
+    ] {
+        assert!(matches!(verdict(command), Verdict::Deny(_)), "{command}");
+    }
+}
+
+#[test]
 fn own_commands_of_the_exact_shape_pass_and_nothing_else() {
     let yes = [
         "orchestra",

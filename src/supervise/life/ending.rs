@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Life;
 use crate::agent::tree::{self, EndPlan, ProcessKey, Tree};
-use crate::core::attempt::AttemptEnd;
+use crate::core::attempt::{AttemptEnd, FailureClass};
 use crate::format::SCHEMA_VERSION;
 use crate::format::outcome_file::OutcomeFile;
 use crate::format::status_file::InstanceStatus;
@@ -158,6 +158,13 @@ impl Life<'_> {
 
     /// Writes the outcome, which is what counts; a full disk gets some time to be cleared.
     fn write_outcome(&self, end: &AttemptEnd) -> Result<(), String> {
+        let resets_at = match end {
+            AttemptEnd::Failed {
+                class: FailureClass::UsageLimit,
+                detail,
+            } => self.reset_of_limit(detail),
+            _ => None,
+        };
         let outcome = OutcomeFile {
             schema_version: SCHEMA_VERSION,
             attempt: self.launch.attempt,
@@ -166,7 +173,7 @@ impl Life<'_> {
             tokens: self.heard.costs.attempt_tokens(),
             peak_memory_bytes: self.memory.peak,
             duration_ms: Some(self.times.spent()),
-            resets_at: None,
+            resets_at,
             session_seen: self.heard.session_seen,
             ended_at: rfc3339(now()),
         };

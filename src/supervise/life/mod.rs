@@ -9,9 +9,12 @@
 //! | `budget` | the attempt's grant of money and tokens |
 //! | `rounds` | the gate: looking, sending back, confirming |
 //! | `requests` | what others want of the instance; stuck, and the answer |
+//! | `asking` | permissions and questions in the middle of a turn |
+//! | `mail` | messages that stay in the inbox until they have arrived |
 //! | `silence` | what is done about an instance that gives no sign of life |
 //! | `memory` | what is done about one that uses too much memory |
 //! | `time` | what happens because time goes by: deadlines, measuring |
+//! | `provider` | what the provider says, told to all runs of the account |
 //! | `ending` | the last acts and the outcome |
 //!
 //! A [`Phase`] says what the loop waits for. `Setup` leads to `Working`; the end of a turn
@@ -19,10 +22,13 @@
 //! `Working` or on to `Closing`; `Stopping` is an interrupted turn on its way to `Closing`.
 //! Everything ends in `Closing`, and nothing leads back from there.
 
+mod asking;
 mod budget;
 mod client;
 mod ending;
+mod mail;
 mod memory;
+mod provider;
 mod requests;
 mod rounds;
 mod silence;
@@ -30,7 +36,8 @@ mod start;
 mod stream;
 mod time;
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -48,12 +55,15 @@ use crate::agent::environment::Environment;
 use crate::agent::tree::{MARK_VARIABLE, Marker};
 use crate::core::attempt::{AttemptEnd, FailureClass, StartMode};
 use crate::core::event::StopHow;
+use crate::core::permission::Permissions;
 use crate::format::claude_stream::one_line;
 use crate::format::launch_file::LaunchFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::run_log;
 
+use asking::{Desk, Shown};
 use client::Client;
+use mail::Mail;
 use rounds::Candidate;
 use stream::Heard;
 use time::Timetable;
@@ -98,11 +108,19 @@ pub(super) struct Life<'a> {
     /// Silence as the status tells it.
     silence: Option<silence::Told>,
     memory: memory::Memory,
+    provider: provider::Provider,
     /// Its processes, for whoever finds this supervisor lost.
     known: Known,
     /// Since when it is to stop at the next boundary between two tool calls.
     yielding: Option<Instant>,
     times: Timetable,
+    /// What it asks in the middle of a turn.
+    desk: Desk,
+    /// Why it said that it cannot go on.
+    stuck: Option<Shown>,
+    /// How often it said so.
+    stuck_count: u32,
+    mail: Mail,
     /// How it ends, once that is decided.
     ending: Option<AttemptEnd>,
     /// What is to be confirmed as the result, once the gate is passed.
@@ -153,6 +171,8 @@ impl<'a> Life<'a> {
             helpers: Helpers::default(),
             repo: Arc::default(),
         };
+        let allowed = asking::allowed_before(run, task).allowed;
+        let permissions = Permissions::new(launch.permission_requests, allowed);
         let (tell, told) = mpsc::sync_channel(WAITING_MESSAGES);
         Self {
             supervision,
@@ -167,9 +187,14 @@ impl<'a> Life<'a> {
             nudging: None,
             silence: None,
             memory: memory::Memory::new(launch.limits.max_memory()),
+            provider: provider::Provider::new(launch.breaker.as_ref()),
             known: Known::new(run.processes(task)),
             yielding: None,
             times: Timetable::begin(Duration::from_secs(launch.timeout_seconds)),
+            desk: Desk::begin(permissions),
+            stuck: None,
+            stuck_count: 0,
+            mail: Mail::default(),
             ending: None,
             candidate: None,
             rounds: 0,
@@ -199,7 +224,7 @@ impl<'a> Life<'a> {
 
     fn begin(&mut self) {
         self.report.status.status = InstanceStatus::Planning;
-        self.report.status.progress = self.heard.todos.progress();
+        self.show_progress();
         self.report.status.activity = Some("getting ready".into());
         self.beat();
         self.report.flush(true);
@@ -281,6 +306,7 @@ impl<'a> Life<'a> {
 
     /// Closes the agent's input and waits for its end.
     fn close(&mut self) {
+        self.withdraw_all();
         if let Some(agent) = &mut self.agent {
             agent.close();
         }
@@ -328,5 +354,43 @@ fn environment(
         env.set(name, value);
     }
     env.set(MARK_VARIABLE, marker.value());
+    if let Some(path) = path_with_program(env.get("PATH"), supervision.exe) {
+        env.set("PATH", path);
+    }
     env
+}
+
+/// PATH with this program's folder at its end, so that the instance finds it by its name; none
+/// when it is found there anyway, or cannot be.
+fn path_with_program(path: Option<&OsStr>, exe: &Path) -> Option<OsString> {
+    let folder = exe.parent()?;
+    let folders: Vec<PathBuf> = path.map(|p| std::env::split_paths(p).collect())?;
+    let is_found = |folder: &PathBuf| folder.is_absolute() && folder.join("orchestra").is_file();
+    if folders.iter().any(is_found) || exe.file_name()? != "orchestra" {
+        return None;
+    }
+    std::env::join_paths(folders.iter().map(PathBuf::as_path).chain([folder])).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_finds_the_program_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let exe = dir.path().join("bin/orchestra");
+        let path = OsString::from("/usr/bin:/bin");
+        let found = path_with_program(Some(&path), &exe).unwrap();
+        let last = std::env::split_paths(&found).last();
+        assert_eq!(last.as_deref(), exe.parent());
+        // One that is there already is the one that the person uses.
+        let other = dir.path().join("other");
+        std::fs::create_dir_all(&other).unwrap();
+        std::fs::write(other.join("orchestra"), "").unwrap();
+        let path = std::env::join_paths([Path::new("/bin"), &other]).unwrap();
+        assert_eq!(path_with_program(Some(&path), &exe), None);
+        assert_eq!(path_with_program(None, &exe), None);
+        assert_eq!(path_with_program(Some(&path), Path::new("/x/play")), None);
+    }
 }

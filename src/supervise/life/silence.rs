@@ -22,6 +22,7 @@ impl Life<'_> {
             return Doing::Nothing;
         }
         match self.phase {
+            Phase::Working if self.waits_for_person() => Doing::Nothing,
             Phase::Working => self.signs.doing(),
             Phase::Closing => Doing::Closing,
             Phase::Setup | Phase::Gating | Phase::Waiting(_) | Phase::Stopping(_) => Doing::Nothing,

@@ -98,7 +98,8 @@ impl Life<'_> {
                 self.times.agent_started();
                 self.enclose();
                 let prompt = self.launch.prompt.clone();
-                self.say(&prompt);
+                let waiting = self.messages_for_a_resumed_session();
+                self.say_first(&prompt, waiting);
                 // Messages that waited for a session.
                 self.look_into_inbox();
             }

@@ -9,7 +9,7 @@ use crate::core::time::Millis;
 use crate::format::claude_stream::{
     ApiRetry, Assistant, Event, NOT_JSON, TurnResult, User, one_line, tool_subject,
 };
-use crate::format::status_file::{InstanceStatus, StatusFile};
+use crate::format::status_file::{Progress, StatusFile};
 use crate::supervise::classify;
 use crate::supervise::costs::Costs;
 use crate::supervise::progress::Todos;
@@ -53,7 +53,7 @@ impl Heard {
         }
     }
 
-    fn denied(&mut self, calls: &[String]) {
+    pub(super) fn denied(&mut self, calls: &[String]) {
         for call in calls {
             if !self.denials.contains(call) && self.denials.len() < NAMED_DENIALS {
                 self.denials.push(call.clone());
@@ -100,9 +100,16 @@ impl Life<'_> {
             Event::User(user) => self.on_user(&user),
             Event::Result(result) => self.on_result(*result),
             Event::ApiRetry(retry) => self.on_retry(&retry),
+            Event::RateLimit(limit) => self.provider_limits(&limit),
             Event::PermissionDenied { tool, reason } => {
                 self.note(&format!("denied: {tool}: {}", one_line(&reason, 200)));
             }
+            Event::PermissionRequest(request) => self.on_permission_request(*request),
+            Event::ControlRequest {
+                request_id,
+                subtype,
+            } => self.on_other_request(&request_id, &subtype),
+            Event::ControlCancel { request_id } => self.on_request_withdrawn(&request_id),
             Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => {}
         }
     }
@@ -118,11 +125,13 @@ impl Life<'_> {
 
     fn on_assistant(&mut self, said: &Assistant) {
         self.heard.said_something = true;
+        self.provider_said(said);
         if self.nudging.is_none() {
             self.signs.said(said);
         }
         if !said.from_subagent {
             self.turn_began();
+            self.model_went_on();
         }
         self.heard.costs.said(said);
         for call in &said.tool_uses {
@@ -145,10 +154,15 @@ impl Life<'_> {
     }
 
     fn on_user(&mut self, user: &User) {
+        if let Some(id) = &user.replays {
+            self.mail.taken(id);
+        }
+        let mut changed = false;
         for result in &user.results {
-            if self.heard.todos.answered(result) {
-                self.report.status.progress = self.heard.todos.progress();
-            }
+            changed |= self.heard.todos.answered(result);
+        }
+        if changed {
+            self.show_progress();
         }
         self.signs.answered(user);
         let between_calls = self.signs.doing() != Doing::InTools;
@@ -157,8 +171,18 @@ impl Life<'_> {
         }
     }
 
+    /// What the instance's list says, beside what it said itself.
+    pub(super) fn show_progress(&mut self) {
+        let said = self.report.status.progress.said.take();
+        self.report.status.progress = Progress {
+            said,
+            ..self.heard.todos.progress()
+        };
+    }
+
     fn on_retry(&mut self, retry: &ApiRetry) {
         self.signs.waits(Millis(retry.delay_ms), self.clock.now());
+        self.provider_retried(retry);
         let status = retry.status.map_or(String::new(), |s| format!(" {s}"));
         let text = format!(
             "the provider answers{status} {}: try {} of {}",
@@ -171,6 +195,9 @@ impl Life<'_> {
     }
 
     fn on_result(&mut self, result: TurnResult) {
+        self.model_went_on();
+        // What was asked in this turn is over with it.
+        self.withdraw_all();
         self.heard.costs.turn_ended(&result);
         self.report.status.cost_usd = self.heard.costs.task_usd();
         self.report.status.tokens = self.heard.costs.task_tokens();
@@ -192,6 +219,7 @@ impl Life<'_> {
             Phase::Working | Phase::Gating if !well => {
                 if let Some(result) = &self.heard.last_result {
                     let (class, detail) = classify::of_result(result);
+                    let class = self.provider_failed(class, &detail);
                     self.fail(class, detail);
                 }
             }
@@ -208,11 +236,23 @@ impl Life<'_> {
     }
 
     fn turn_ended_well(&mut self) {
+        // What it said of itself just before, and what it was told.
+        self.phase = Phase::Gating;
+        self.look_into_inbox();
+        if self.phase != Phase::Gating {
+            return;
+        }
+        if self.mail.is_under_way() {
+            self.phase = Phase::Working;
+            return;
+        }
         let text = self.heard.last_result.as_ref().map(|r| r.text.clone());
-        if let Some((reason, options)) = text.as_deref().and_then(says_stuck) {
+        if self.stuck.is_none()
+            && let Some((reason, options)) = text.as_deref().and_then(says_stuck)
+        {
             self.is_stuck(reason, options);
         }
-        if self.report.status.status == InstanceStatus::Stuck {
+        if self.stuck.is_some() {
             self.phase = Phase::Waiting(Instant::now());
             self.at_boundary();
         } else {

@@ -124,14 +124,10 @@ impl Life<'_> {
             && self.ending.is_none()
         {
             let reason = self.report.status.stuck_reason.clone().unwrap_or_default();
-            let detail = format!(
-                "nobody answered within {}: {reason}",
-                Millis::from_secs(self.launch.answer_timeout_seconds)
-            );
-            self.fail(FailureClass::Permission, detail);
-            self.end_tree();
+            self.nobody_answered(&reason);
         }
-        let waits = matches!(self.phase, Phase::Waiting(_));
+        self.look_at_questions(at);
+        let waits = self.waits_for_person();
         if at >= self.times.deadline && !waits && self.ending.is_none() && self.candidate.is_none()
         {
             let detail = format!(

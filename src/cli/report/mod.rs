@@ -1,5 +1,7 @@
 //! `orchestra report`
 
+mod say;
+
 use super::select::{self, Purpose, RunChoice};
 use super::{Context, Exit, Failure};
 use crate::view::report_json::results;
@@ -11,8 +13,13 @@ use crate::view::{detailed, report};
     orchestra report\n  \
     orchestra report --orchestration 20261121-0913\n  \
     orchestra report --json | jq .totals\n\n\
-  The JSON is that of results.json; `orchestra schema results` describes it.")]
+  The JSON is that of results.json; `orchestra schema results` describes it.\n\
+  `stuck`, `progress` and `note` are for instances: what they say of themselves.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What an instance says of itself
+    #[command(subcommand)]
+    say: Option<say::Say>,
     /// Which run.
     #[command(flatten)]
     choice: RunChoice,
@@ -22,6 +29,9 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
+    if let Some(say) = &args.say {
+        return say::run(say, cx);
+    }
     let layout = cx.layout()?;
     let chosen = select::choose(&layout, &args.choice, Purpose::Look, cx)?;
     let (run, snapshot) = (&chosen.run, &chosen.snapshot);

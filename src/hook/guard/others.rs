@@ -1,0 +1,37 @@
+//! Orchestra's own commands in an instance: it may look and say something of itself. What
+//! steers, merges or tidies up is the person's, and an instance does not conduct in its turn.
+
+use super::shell::Simple;
+
+/// Commands that only look, and those by which an instance speaks.
+const OPEN: &[&str] = &[
+    "status", "list", "logs", "report", "schema", "doctor", "help", "config",
+];
+
+/// Why a command of this program may not run, if so. Only the plain name is looked at: whoever
+/// works on Orchestra itself runs the one of their worktree by its path.
+#[must_use]
+pub fn denial(simple: &Simple) -> Option<String> {
+    let simple = simple.unwrapped();
+    let (first, rest) = simple.words.split_first()?;
+    if first.text != "orchestra" {
+        return None;
+    }
+    let mut words = rest.iter().map(|word| word.text.as_str());
+    let command = loop {
+        match words.next() {
+            // The bare program shows the status.
+            None => return None,
+            Some("--repo" | "--color") => drop(words.next()),
+            Some(flag) if flag.starts_with('-') => {}
+            Some(command) => break command,
+        }
+    };
+    (!OPEN.contains(&command)).then(|| {
+        format!(
+            "`orchestra {command}` is for the person who conducts, not for an instance. From here \
+             there are `orchestra report stuck`, `orchestra report progress` and `orchestra report \
+             note`."
+        )
+    })
+}
