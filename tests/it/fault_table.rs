@@ -3,14 +3,12 @@
 use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use orchestra::core::attempt::{AttemptEnd, StartMode};
-use orchestra::core::record::Record;
-use orchestra::store::layout::RunDir;
 use serde_json::{Value, json};
 
 use super::harness::Room;
-use crate::fault_rows::{Course, ROWS, Row, seen};
+use crate::fault_rows::{Course, ROWS, Row, Trace};
 
 /// How a row is played.
 struct Play {
@@ -54,6 +52,13 @@ fn tried_again(status: u64) -> Value {
     json!({"api_retry": {"status": status, "delay_ms": 20}})
 }
 
+/// A usage limit that is reset so many seconds from now.
+fn limit_until(seconds: u64) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let reset = now.as_secs() + seconds;
+    refused(Some(429), &format!("Claude AI usage limit reached|{reset}"))
+}
+
 /// Seconds that nobody else sleeps, to know a process without a marker by.
 fn unique() -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(1);
@@ -74,6 +79,9 @@ fn the(name: &str) -> Play {
             play(Value::Array(steps))
         }
         "login_401" => play(json!([refused(Some(401), "Invalid API key")])),
+        "usage_limit" => play(json!([limit_until(3)])),
+        "usage_limit_far" => play(json!([limit_until(3600)]))
+            .with("ORCHESTRA_USAGE_LIMIT_WAIT_SECONDS", "60"),
         "connection_reset" => play(json!([refused(
             None,
             "API Error: Connection error."
@@ -188,6 +196,7 @@ fn check(name: &str) {
         ("ORCHESTRA_RETRY_BASE_MS", "20"),
         ("ORCHESTRA_RATE_LIMIT_PAUSE_MS", "50"),
         ("ORCHESTRA_RATE_LIMIT_QUIET_MS", "50"),
+        ("ORCHESTRA_RESET_MARGIN_MS", "100"),
         ("ORCHESTRA_GATE_ROUNDS", "1"),
         ("ORCHESTRA_SUCCESS_PERCENT", "50"),
         ("ORCHESTRA_VERIFY", "test ! -e red"),
@@ -216,101 +225,17 @@ fn check(name: &str) {
         assert!(!listed.contains(words.as_str()), "{words} is left: {told}");
     }
     let issues = room.orchestra(&["status", "issues"]).expect(0).out;
-    for (task, course) in [("once", &row.once), ("ever", &row.ever)] {
-        assert_seen(course, task, &log, &issues);
-        assert_eq!(starts(&room, &run, task), course.starts, "{task}: {told}");
-        assert_sessions(&room, &run, task, course);
-        assert_kept(&room, row, task, course, &told);
-    }
-    if !row.ever.done && !row.remedy.is_empty() {
-        assert!(issues.contains(row.remedy), "{}: {issues}", row.remedy);
-    }
+    let trace = Trace {
+        records: &room.records(&run),
+        log: &log,
+        issues: &issues,
+        git: &|args| room.try_git(args),
+        worktree: &|task| room.worktree(task),
+        nothing_before: FIRST.contains(&name),
+    };
+    trace.check(row);
     if row.ever.done {
         room.assert_tidy();
-    }
-}
-
-/// What a person sees: a line of the log, and what `status issues` says about what failed.
-#[track_caller]
-fn assert_seen(course: &Course, task: &str, log: &str, issues: &str) {
-    for line in seen(course) {
-        let of_task = |l: &&str| l.contains(&format!(" {task}: "));
-        assert!(
-            log.lines().filter(of_task).any(|l| l.contains(&line)),
-            "no line of {task} says {line:?}:\n{log}"
-        );
-    }
-    let failed = format!("{task} - FAILED");
-    assert_eq!(issues.contains(&failed), !course.done, "{issues}");
-    if course.done {
-        return;
-    }
-    // Lines are broken anywhere between words.
-    let said: Vec<&str> = issues.split_whitespace().collect();
-    let said = said.join(" ");
-    assert!(said.contains(course.says), "{}: {said}", course.says);
-    assert!(
-        said.contains(&format!("orchestra control retry {task}")),
-        "{said}"
-    );
-    // What worked is not told as trouble.
-    assert!(!log.contains("panicked"), "{log}");
-}
-
-fn starts(room: &Room, run: &RunDir, name: &str) -> Vec<StartMode> {
-    let own = room.records(run).into_iter().filter_map(|r| match r {
-        Record::AttemptStarted { task, start, .. } if task.as_str() == name => Some(start),
-        _ => None,
-    });
-    own.collect()
-}
-
-/// A session that goes on is the same, a new one is another; every failure is of the class.
-fn assert_sessions(room: &Room, run: &RunDir, name: &str, course: &Course) {
-    let mut last = None;
-    for record in room.records(run) {
-        match record {
-            Record::AttemptStarted {
-                task,
-                session,
-                start,
-                ..
-            } if task.as_str() == name => {
-                assert_eq!(last == Some(session), start == StartMode::Resume, "{name}");
-                last = Some(session);
-            }
-            Record::AttemptEnded {
-                task,
-                end: AttemptEnd::Failed { class, detail },
-                ..
-            } if task.as_str() == name => {
-                assert_eq!(Some(class), course.class, "{name}: {detail}");
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What is done is delivered with all that was done before the fault; what failed is where it
-/// was: commits on its branch, the rest in its worktree.
-fn assert_kept(room: &Room, row: &Row, task: &str, course: &Course, told: &str) {
-    let (first, draft) = (format!("{task}-first"), format!("{task}-draft"));
-    if course.done {
-        assert_eq!(room.read(&first), "first\n", "{told}");
-        assert_eq!(room.read(&draft), "draft\n", "{told}");
-        assert!(!room.worktree(task).exists(), "{told}");
-        return;
-    }
-    let tree = room.worktree(task);
-    assert!(tree.is_dir(), "{told}");
-    if FIRST.contains(&row.name) {
-        return;
-    }
-    let branch = format!("task/{task}");
-    assert_eq!(room.git(&["show", &format!("{branch}:{first}")]), "first");
-    if row.name != "done_red" {
-        let kept = fs::read_to_string(tree.join(&draft)).unwrap_or_default();
-        assert_eq!(kept, "draft\n", "{told}");
     }
 }
 
@@ -331,7 +256,7 @@ macro_rules! rows {
 }
 
 rows! {
-    storm_429 overload_529 login_401 connection_reset output_ends hang_at_start
+    storm_429 overload_529 login_401 usage_limit usage_limit_far connection_reset output_ends hang_at_start
     hang_before_result hang_deaf hang_after_result crash_segv crash_kill supervisor_killed
     memory_client memory_tool exit_0 prompt_refused done_uncommitted done_red endless_output
     huge_line invalid_utf8 unknown_events tool_busy tool_idle daemon

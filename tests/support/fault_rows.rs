@@ -5,7 +5,10 @@
 //! A row is played in one run with two tasks. To `once` the fault happens one time, to `ever`
 //! it happens in every attempt. Both commit something before it, and have an uncommitted file.
 
-use orchestra::core::attempt::{FailureClass, StartMode};
+use std::path::PathBuf;
+
+use orchestra::core::attempt::{AttemptEnd, FailureClass, StartMode};
+use orchestra::core::record::Record;
 use orchestra::view::log_line::class_name;
 
 /// How one task fares.
@@ -126,7 +129,7 @@ pub(crate) const ROWS: &[Row] = &[
         FailureClass::Overload,
         "the provider answered 429",
         [&[F, R], &[F, R, R]],
-        "",
+        "try again once the provider answers",
     )),
     really(each(
         "overload_529",
@@ -134,7 +137,7 @@ pub(crate) const ROWS: &[Row] = &[
         FailureClass::Overload,
         "the provider answered 529",
         [&[F, R], &[F, R, R]],
-        "",
+        "try again once the provider answers",
     )),
     really(Row {
         name: "login_401",
@@ -153,12 +156,28 @@ pub(crate) const ROWS: &[Row] = &[
         real: true,
     }),
     really(each(
+        "usage_limit",
+        "The account's usage limit is reached, and its reset is told",
+        FailureClass::UsageLimit,
+        "usage limit reached",
+        [&[F, R], &[F, R, R]],
+        "after the limit's reset",
+    )),
+    Row {
+        name: "usage_limit_far",
+        fault: "The same, and the reset is further away than `usage_limit_wait_seconds`",
+        once: fails(FailureClass::UsageLimit, "usage limit reached", &[F]),
+        ever: fails(FailureClass::UsageLimit, "usage limit reached", &[F]),
+        remedy: "after the limit's reset",
+        real: false,
+    },
+    really(each(
         "connection_reset",
         "The connection to the provider breaks in the middle of an answer",
         FailureClass::TransientApi,
         "the provider could not be used",
         [&[F, R], &[F, R, R]],
-        "",
+        "try again once the provider answers",
     )),
     each(
         "output_ends",
@@ -174,7 +193,7 @@ pub(crate) const ROWS: &[Row] = &[
         FailureClass::Hang,
         "since its start",
         [&[F, F], &[F, F]],
-        "",
+        "silence_seconds",
     ),
     really(nudged(
         "hang_before_result",
@@ -183,7 +202,7 @@ pub(crate) const ROWS: &[Row] = &[
             "while it waited for the provider; interrupted",
             "while it waited for the provider",
         ],
-        "",
+        "silence_seconds",
     )),
     each(
         "hang_deaf",
@@ -191,7 +210,7 @@ pub(crate) const ROWS: &[Row] = &[
         FailureClass::Hang,
         "while it waited for the provider",
         [&[F, R], &[F, R]],
-        "",
+        "silence_seconds",
     ),
     really(harmless(
         "hang_after_result",
@@ -255,7 +274,11 @@ pub(crate) const ROWS: &[Row] = &[
         name: "done_uncommitted",
         fault: "It says that it is done, with uncommitted work",
         once: goes_on("sent back"),
-        ever: fails(FailureClass::GateNotPassed, "not committed: ever-draft", &[F, F]),
+        ever: fails(
+            FailureClass::GateNotPassed,
+            "not committed: ever-draft",
+            &[F, F],
+        ),
         remedy: "",
         real: true,
     }),
@@ -263,7 +286,11 @@ pub(crate) const ROWS: &[Row] = &[
         name: "done_red",
         fault: "It says that it is done, and the verify command is red",
         once: goes_on("sent back"),
-        ever: fails(FailureClass::GateNotPassed, "the verify command is not green", &[F, F]),
+        ever: fails(
+            FailureClass::GateNotPassed,
+            "the verify command is not green",
+            &[F, F],
+        ),
         remedy: "",
         real: true,
     }),
@@ -294,7 +321,7 @@ pub(crate) const ROWS: &[Row] = &[
             "inside Bash: tail -f /dev/null; interrupted",
             "inside Bash: tail -f /dev/null",
         ],
-        "",
+        "silence_seconds",
     )),
     really(harmless(
         "daemon",
@@ -314,18 +341,136 @@ impl Row {
     }
 }
 
-/// What lines of the log about the task say.
-pub(crate) fn seen(course: &Course) -> Vec<String> {
-    let mut lines = Vec::new();
-    match course.class {
-        Some(class) => {
+/// What a run left for people and for those who look closer.
+pub(crate) struct Trace<'a> {
+    pub(crate) records: &'a [Record],
+    pub(crate) log: &'a str,
+    /// What `status issues` printed.
+    pub(crate) issues: &'a str,
+    /// git in the repository.
+    pub(crate) git: &'a dyn Fn(&[&str]) -> Result<String, String>,
+    /// Where a task's worktree is, or was.
+    pub(crate) worktree: &'a dyn Fn(&str) -> PathBuf,
+    /// The fault is the first thing that happens: there is no work before it.
+    pub(crate) nothing_before: bool,
+}
+
+impl Trace<'_> {
+    /// Fails the test unless all is as the row says.
+    #[track_caller]
+    pub(crate) fn check(&self, row: &Row) {
+        for (task, course) in [("once", &row.once), ("ever", &row.ever)] {
+            self.check_seen(task, course);
+            self.check_attempts(task, course);
+            self.check_kept(row, task, course);
+        }
+        let failed = !row.ever.done && !row.remedy.is_empty();
+        assert!(
+            !failed || self.issues.contains(row.remedy),
+            "{}",
+            self.issues
+        );
+    }
+
+    /// What a person sees: lines of the log, and what `status issues` says of what failed.
+    #[track_caller]
+    fn check_seen(&self, task: &str, course: &Course) {
+        let (log, issues) = (self.log, self.issues);
+        assert!(!log.contains("panicked"), "{log}");
+        let mut lines = vec![course.says.to_owned()];
+        if let Some(class) = course.class {
             lines.push(format!("attempt failed ({}): ", class_name(class)));
-            lines.push(course.says.to_owned());
             if !course.done {
                 lines.push(format!("FAILED ({}): ", class_name(class)));
             }
         }
-        None => lines.push(course.says.to_owned()),
+        let own = format!(" {task}: ");
+        for line in lines {
+            let mut of_task = log.lines().filter(|l| l.contains(&own));
+            assert!(
+                of_task.any(|l| l.contains(&line)),
+                "no line of {task} says {line:?}:\n{log}"
+            );
+        }
+        let failed = format!("{task} - FAILED");
+        assert_eq!(issues.contains(&failed), !course.done, "{issues}\n{log}");
+        if !course.done {
+            // Lines are broken anywhere between words.
+            let said: Vec<&str> = issues.split_whitespace().collect();
+            let said = said.join(" ");
+            assert!(said.contains(course.says), "{}: {said}", course.says);
+            let retry = format!("orchestra control retry {task}");
+            assert!(said.contains(&retry), "{said}");
+        }
     }
-    lines
+
+    /// Each attempt begins as it should: a session that goes on is the same, a new one is
+    /// another. Every failure is of the class.
+    #[track_caller]
+    fn check_attempts(&self, name: &str, course: &Course) {
+        let (mut last, mut starts) = (None, Vec::new());
+        for record in self.records {
+            match record {
+                Record::AttemptStarted {
+                    task,
+                    session,
+                    start,
+                    ..
+                } if task.as_str() == name => {
+                    assert_eq!(last == Some(*session), *start == R, "{name}");
+                    last = Some(*session);
+                    starts.push(*start);
+                }
+                Record::AttemptEnded {
+                    task,
+                    end: AttemptEnd::Failed { class, detail },
+                    ..
+                } if task.as_str() == name => {
+                    assert_eq!(Some(*class), course.class, "{name}: {detail}");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(starts, course.starts, "{name}\n{}", self.log);
+    }
+
+    /// What is done is delivered with all that was done before the fault; what failed is where
+    /// it was: commits on its branch, the rest in its worktree; and in backups.
+    #[track_caller]
+    fn check_kept(&self, row: &Row, task: &str, course: &Course) {
+        let (first, draft) = (format!("{task}-first"), format!("{task}-draft"));
+        let holds = |rev: &str, path: &str, text: &str| {
+            (self.git)(&["show", &format!("{rev}:{path}")]).is_ok_and(|t| t.trim_end() == text)
+        };
+        let tree = (self.worktree)(task);
+        assert_eq!(tree.exists(), !course.done, "{}", self.log);
+        if course.done {
+            assert!(holds("HEAD", &first, "first"), "{}", self.log);
+            assert!(holds("HEAD", &draft, "draft"), "{}", self.log);
+            return;
+        }
+        if self.nothing_before {
+            return;
+        }
+        assert!(
+            holds(&format!("task/{task}"), &first, "first"),
+            "{}",
+            self.log
+        );
+        // Under a red verify command everything is committed.
+        let kept = std::fs::read_to_string(tree.join(&draft)).unwrap_or_default();
+        assert_eq!(kept, "draft\n", "{}: {}", row.name, self.log);
+        let refs = [
+            "for-each-ref",
+            "--format=%(refname)",
+            "refs/orchestra/backup",
+        ];
+        let backups = (self.git)(&refs).unwrap();
+        let own = format!("/{task}/");
+        let mut own = backups.lines().filter(|name| name.contains(&own));
+        assert!(
+            own.any(|name| holds(name, &draft, "draft") && holds(name, &first, "first")),
+            "{backups}"
+        );
+    }
 }
