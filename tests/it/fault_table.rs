@@ -1,14 +1,17 @@
 //! The fault table, played by the scripted agent: see [`crate::fault_rows`].
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use orchestra::core::record::Record;
 use serde_json::{Value, json};
 
-use super::harness::Room;
-use crate::fault_rows::{Course, ROWS, Row, Trace};
+use super::full_disk::Disk;
+use super::harness::{Room, wait_for};
+use crate::fault_rows::{self, Course, ROWS, Row, Trace};
 
 /// How a row is played.
 struct Play {
@@ -86,6 +89,10 @@ fn the(name: &str) -> Play {
             None,
             "API Error: Connection error."
         )])),
+        "answer_without_end" => play(json!([refused(
+            None,
+            "API Error: Stream ended without a message"
+        )])),
         "output_ends" => play(json!(["close_output"]))
             .with("ORCHESTRA_CLOSING_SILENCE_SECONDS", "1"),
         "hang_at_start" => play(json!(["hang_at_start"]))
@@ -161,7 +168,8 @@ fn part(row: &Row, course: &Course, name: &str, steps: &[Value]) -> Value {
         _ if FIRST.contains(&row.name) => steps.to_vec(),
         "hang_after_result" => [&half[..], &rest, steps].concat(),
         _ => {
-            let times = if ever { 4 } else { 1 };
+            // More often than it is nudged.
+            let times = if ever { 6 } else { 1 };
             for _ in 0..times {
                 half.extend_from_slice(steps);
             }
@@ -184,23 +192,92 @@ fn part(row: &Row, course: &Course, name: &str, steps: &[Value]) -> Value {
     json!({"attempts": [whole, again]})
 }
 
+/// The settings of each row.
+fn settings(row: &Row) -> [(&'static str, String); 9] {
+    let tries = row.ever.starts.len().max(row.once.starts.len()).to_string();
+    [
+        ("ORCHESTRA_MAX_ATTEMPTS", tries.clone()),
+        ("ORCHESTRA_OUTAGES", tries),
+        ("ORCHESTRA_RETRY_BASE_MS", "20".into()),
+        ("ORCHESTRA_RATE_LIMIT_PAUSE_MS", "50".into()),
+        ("ORCHESTRA_RATE_LIMIT_QUIET_MS", "50".into()),
+        ("ORCHESTRA_RESET_MARGIN_MS", "100".into()),
+        ("ORCHESTRA_GATE_ROUNDS", "1".into()),
+        ("ORCHESTRA_SUCCESS_PERCENT", "50".into()),
+        ("ORCHESTRA_VERIFY", "test ! -e red".into()),
+    ]
+}
+
+/// The worktrees are on a disk of their own, which becomes full when both tasks have begun; it
+/// gets room again once one of them failed.
+fn check_full_disk(row: &Row) {
+    let Some(disk) = Disk::new() else { return };
+    let room = &disk.room;
+    room.plan(&[("once", &[]), ("ever", &[])]);
+    let begins = |name: &str| {
+        json!({"run": format!(
+            "[ -e {name}-first ] || {{ echo first > {name}-first; git add {name}-first; \
+             git commit -qm First; echo draft > {name}-draft; }}; touch \"$ROOM/{name}-begun\"; \
+             until [ -e \"$ROOM/full\" ]; do sleep 0.02; done; \
+             head -c 300000 /dev/zero > {name}-big; true"
+        )})
+    };
+    room.script(&json!({
+        "once": {"steps": [
+            begins("once"), "end_turn",
+            {"run": "until [ -e \"$ROOM/roomy\" ]; do sleep 0.02; done; rm once-big"},
+            {"commit": "The rest of once"},
+        ]},
+        "ever": {"attempts": [[begins("ever")]]},
+    }));
+    let variables = settings(row).map(|(name, value)| format!("{name}='{value}'"));
+    let program = env!("CARGO_BIN_EXE_orchestra");
+    let (code, out) = disk.order(&format!(
+        "cd \"$ROOM/repo\" && env {} {program} run --tasks ../plan.json --agent scripted \
+         --script ../script.json --worktree-dir \"$ROOM/disk/trees\" --detach",
+        variables.join(" ")
+    ));
+    assert_eq!(code, 0, "{out}");
+    let run = room.only_run();
+    for name in ["once", "ever"] {
+        let begun = room.path(&format!("{name}-begun"));
+        wait_for("work", || begun.exists().then_some(()));
+    }
+    disk.fill();
+    fs::write(room.path("full"), "").unwrap();
+    room.wait_for_record(&run, "the failure of one", |record| {
+        matches!(record, Record::TaskFailed { .. })
+    });
+    disk.make_room();
+    fs::write(room.path("roomy"), "").unwrap();
+    let (code, out) = disk.order(&format!("cd \"$ROOM/repo\" && {program} wait"));
+    let log = fs::read_to_string(run.log()).unwrap();
+    assert_eq!(code, i32::from(row.exit()), "{out}\n{log}");
+    let (_, issues) = disk.order(&format!("cd \"$ROOM/repo\" && {program} status issues"));
+    let trees = disk.outside(&disk.inside.join("trees"));
+    let trace = Trace {
+        records: &room.records(&run),
+        log: &log,
+        issues: &issues,
+        git: &|args| room.try_git(args),
+        worktree: &|task| trees.join(task),
+        nothing_before: false,
+    };
+    trace.check(row);
+    fs::write(room.path("stop"), "").unwrap();
+    room.assert_quiet();
+}
+
 /// Plays a row, and looks at everything that the table says about it.
 fn check(name: &str) {
     let row = ROWS.iter().find(|row| row.name == name).expect("a row");
+    if name == "disk_full" {
+        check_full_disk(row);
+        return;
+    }
     let play = the(name);
     let mut room = Room::new();
-    let tries = row.ever.starts.len().max(row.once.starts.len()).to_string();
-    for (name, value) in [
-        ("ORCHESTRA_MAX_ATTEMPTS", tries.as_str()),
-        ("ORCHESTRA_OUTAGES", &tries),
-        ("ORCHESTRA_RETRY_BASE_MS", "20"),
-        ("ORCHESTRA_RATE_LIMIT_PAUSE_MS", "50"),
-        ("ORCHESTRA_RATE_LIMIT_QUIET_MS", "50"),
-        ("ORCHESTRA_RESET_MARGIN_MS", "100"),
-        ("ORCHESTRA_GATE_ROUNDS", "1"),
-        ("ORCHESTRA_SUCCESS_PERCENT", "50"),
-        ("ORCHESTRA_VERIFY", "test ! -e red"),
-    ] {
+    for (name, value) in settings(row) {
         room.set(name, value);
     }
     for (name, value) in &play.settings {
@@ -256,8 +333,21 @@ macro_rules! rows {
 }
 
 rows! {
-    storm_429 overload_529 login_401 usage_limit usage_limit_far connection_reset output_ends hang_at_start
+    storm_429 overload_529 login_401 usage_limit usage_limit_far connection_reset answer_without_end output_ends hang_at_start
     hang_before_result hang_deaf hang_after_result crash_segv crash_kill supervisor_killed
     memory_client memory_tool exit_0 prompt_refused done_uncommitted done_red endless_output
-    huge_line invalid_utf8 unknown_events tool_busy tool_idle daemon
+    huge_line invalid_utf8 unknown_events tool_busy tool_idle daemon disk_full
+}
+
+/// Set `ORCHESTRA_BLESS` to write it anew.
+#[test]
+fn the_page_about_faults_is_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
+    let page = fault_rows::page();
+    if std::env::var_os("ORCHESTRA_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, page, "ORCHESTRA_BLESS=1 writes it anew");
 }

@@ -179,6 +179,14 @@ pub(crate) const ROWS: &[Row] = &[
         [&[F, R], &[F, R, R]],
         "try again once the provider answers",
     )),
+    really(each(
+        "answer_without_end",
+        "An answer of the provider stops without its end",
+        FailureClass::TransientApi,
+        "the provider could not be used",
+        [&[F, R], &[F, R, R]],
+        "try again once the provider answers",
+    )),
     each(
         "output_ends",
         "The client's stream stops without an end while its process lives",
@@ -328,6 +336,14 @@ pub(crate) const ROWS: &[Row] = &[
         "A daemon is left behind that forgot its environment",
         "",
     )),
+    Row {
+        name: "disk_full",
+        fault: "The disk of the worktrees is full",
+        once: goes_on("sent back"),
+        ever: fails(FailureClass::GateNotPassed, "is full", &[F, F]),
+        remedy: "",
+        real: false,
+    },
 ];
 
 impl Row {
@@ -338,6 +354,91 @@ impl Row {
             (false, false) => 1,
             _ => 5,
         }
+    }
+}
+
+const HEAD: &str = "# Faults
+
+What can happen to an instance, what is done about it, and what you see of it. Every row is a test:
+`cargo test --test it fault_table` plays it with the scripted agent, and `cargo test --test real_client
+fault_table` the rows marked with `*` with the real client. This page is made out of the table in
+`tests/support/fault_rows.rs`, and a test compares both.
+
+Each row is one run with two tasks. To one of them the fault happens one time, to the other one in
+every attempt (three attempts at most, two where more of them show nothing new). Before the fault both
+have committed something and have a file that is not committed.
+
+For every row it is tested that
+
+- the run ends by itself, with the exit code that is named (half of the tasks are enough for it here:
+  `success_percent = 50`), and no process is left, daemons included;
+- what is said stands in `orchestration.log`, after the words for the class of the failure; when the
+  task failed, `orchestra status issues` says it too, with `orchestra control retry TASK` and the way
+  out that is named here;
+- nothing is lost: what gets done is delivered with all of the work from before the fault, and what
+  failed keeps its branch with its commits, its worktree with its uncommitted files, and a backup of
+  both (`orchestra restore`).
+
+| what happens | what is said | when it happens once | when it stays | exit | way out |
+|---|---|---|---|---|---|
+";
+
+const TAIL: &str = "
+A supervisor that is killed says nothing any more; the conductor says it. Limits on silence are
+`startup_silence_seconds`, `provider_silence_seconds`, `tool_silence_seconds` and
+`closing_silence_seconds`; how often is tried, `max_attempts` (the task's failures) and `outages` (the
+provider's). When the disk on which a run keeps its state is full, that is nobody's failure: the run
+waits until there is room again.
+";
+
+/// The page for people.
+pub(crate) fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for row in ROWS {
+        let mut said = Vec::new();
+        for course in [&row.once, &row.ever] {
+            let words = match (course.class, course.says) {
+                (None, "") => continue,
+                (None, says) => format!("`{says}`"),
+                (Some(class), "") => format!("`{}`", class_name(class)),
+                (Some(class), says) => format!("`{}`: `{says}`", class_name(class)),
+            };
+            if !said.contains(&words) {
+                said.push(words);
+            }
+        }
+        let said = match said.is_empty() {
+            true => "nothing".to_owned(),
+            false => said.join("; "),
+        };
+        page.push_str(&format!(
+            "| {}{} | {said} | {} | {} | {} | {} |\n",
+            row.fault,
+            if row.real { " *" } else { "" },
+            fate(&row.once),
+            fate(&row.ever),
+            row.exit(),
+            row.remedy,
+        ));
+    }
+    page + TAIL
+}
+
+/// How a task fares, for people.
+fn fate(course: &Course) -> String {
+    let again: Vec<&str> = course.starts[1..]
+        .iter()
+        .map(|start| match start {
+            StartMode::Fresh => "a new session",
+            StartMode::Resume => "the same session",
+        })
+        .collect();
+    let tried = again.join(", then ");
+    match (course.done, tried.as_str()) {
+        (true, "") => "goes on in the same turn or session".to_owned(),
+        (true, tried) => format!("{tried} gets it done"),
+        (false, "") => "fails at once".to_owned(),
+        (false, tried) => format!("{tried}; then it fails"),
     }
 }
 
