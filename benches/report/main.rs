@@ -6,11 +6,11 @@
 //! nothing fails for being slow.
 //!
 //! ```text
-//! cargo bench --bench report                      # about four minutes
+//! cargo bench --bench report                      # about six minutes
 //! cargo bench --bench report -- --long            # tasks of 10 seconds and fifty large worktrees as well
 //! cargo bench --bench report -- --quick           # fewer repetitions
 //! cargo bench --bench report -- --only makespan   # or memory, hooks, worktrees, merging, queue, radar,
-//!                                                 # scheduling
+//!                                                 # scheduling, detection
 //! cargo bench --bench report -- --into README.md  # between the bench:begin and bench:end marks
 //! cargo bench --bench report -- --program PATH    # another build of orchestra
 //! ```
@@ -29,6 +29,7 @@
     reason = "a benchmark starts processes, prints, and fails loudly"
 )]
 
+mod detection;
 mod hooks;
 mod machine;
 mod makespan;
@@ -120,6 +121,9 @@ fn main() {
     }
     if options.wants("radar") {
         radar::measure(&options, &mut table);
+    }
+    if options.wants("detection") {
+        detection::measure(&options, &mut table);
     }
     let text = format!("{}\n{}", table.render(), machine::describe());
     println!("{text}");

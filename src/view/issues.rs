@@ -2,6 +2,7 @@
 
 mod aside;
 
+use crate::core::attempt::FailureClass;
 use crate::core::record::{AsideWhy, IntegrationEnd};
 use crate::core::state::TaskState;
 use crate::format::radar_file::PredictedConflict;
@@ -154,11 +155,12 @@ fn predicted(snapshot: &Snapshot, conflict: &PredictedConflict) -> Issue {
 }
 
 fn failed(snapshot: &Snapshot, task: &TaskView) -> Issue {
-    let what = match &task.state {
-        TaskState::Failed { detail, .. } => detail.clone(),
-        _ => String::new(),
+    let (what, first) = match &task.state {
+        TaskState::Failed { detail, class, .. } => (detail.clone(), advice(*class)),
+        _ => (String::new(), None),
     };
-    let mut remedies = vec![
+    let mut remedies: Vec<String> = first.map(str::to_owned).into_iter().collect();
+    remedies.extend([
         format!(
             "orchestra logs {} --orchestration {}",
             task.name, snapshot.id
@@ -167,7 +169,7 @@ fn failed(snapshot: &Snapshot, task: &TaskView) -> Issue {
             "orchestra control retry {} --orchestration {}",
             task.name, snapshot.id
         ),
-    ];
+    ]);
     if let Some(place) = task.place.as_ref().filter(|_| task.worktree_exists) {
         remedies.push(format!("look at its work in {}", place.worktree.display()));
     }
@@ -179,6 +181,33 @@ fn failed(snapshot: &Snapshot, task: &TaskView) -> Issue {
         options: vec![],
         remedies,
     }
+}
+
+/// What a failure of this class wants before another try can end in another way. None where
+/// the log of the instance has to say it.
+#[must_use]
+pub fn advice(class: FailureClass) -> Option<&'static str> {
+    use FailureClass as F;
+    Some(match class {
+        F::TransientApi | F::Overload => {
+            "the task did nothing wrong: try again once the provider answers"
+        }
+        F::UsageLimit => "the task did nothing wrong: try again after the limit's reset",
+        F::Authentication => "log in (start claude, then /login) or set a key that is valid, first",
+        F::Budget => "max_budget_usd and max_tokens of a new run grant more",
+        F::OutOfMemory => "max_memory_mb of a new run allows more; what it ran may need less",
+        F::Timeout => "timeout_seconds of a new run allows more; a smaller task needs less",
+        F::Hang => "if that silence was work: provider_silence_seconds and tool_silence_seconds",
+        F::Permission => "allowed_tools of a new run may name the tool",
+        F::Setup => "mend the set-up command first",
+        F::Crash
+        | F::SupervisorLost
+        | F::BadResult
+        | F::GateNotPassed
+        | F::Worktree
+        | F::DependencyConflict
+        | F::Other => return None,
+    })
 }
 
 /// A result that was set aside, with both sides of its conflict or the end of the output.

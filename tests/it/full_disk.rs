@@ -13,10 +13,10 @@ use serde_json::json;
 use super::harness::{Room, Started, wait_for, writes};
 
 /// A room whose repository is on a disk of some megabytes.
-struct Disk {
-    room: Room,
+pub(crate) struct Disk {
+    pub(crate) room: Room,
     /// The disk as its processes see it.
-    inside: PathBuf,
+    pub(crate) inside: PathBuf,
     /// A process that holds the namespace, and carries out commands in it.
     holder: Started,
 }
@@ -73,7 +73,7 @@ impl Disk {
 
     /// Carries a shell line out in the repository on the disk.
     #[track_caller]
-    fn order(&self, line: &str) -> (i32, String) {
+    pub(crate) fn order(&self, line: &str) -> (i32, String) {
         let done = self.room.path("done");
         let _ = fs::remove_file(&done);
         fs::write(self.room.path("order.tmp"), line).unwrap();
@@ -90,7 +90,7 @@ impl Disk {
     }
 
     /// A path on the disk, as this process sees it.
-    fn outside(&self, path: &Path) -> PathBuf {
+    pub(crate) fn outside(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.pid()));
         root.join(path.strip_prefix("/").unwrap())
     }
@@ -108,13 +108,13 @@ impl Disk {
         lines.into_iter().map(|l| l.entry).collect()
     }
 
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let (_, out) =
             self.order("head -c 40m /dev/zero > ../ballast; head -c 4k /dev/zero > ../b2; df .");
         assert!(out.contains("100%"), "{out}");
     }
 
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         assert_eq!(self.order("rm -f ../ballast ../b2").0, 0);
     }
 }

@@ -16,6 +16,9 @@ mod crash;
 mod delivery;
 mod dependencies;
 mod doctor;
+#[path = "../support/fault_rows.rs"]
+mod fault_rows;
+mod fault_table;
 mod faults;
 mod full_disk;
 mod gate;

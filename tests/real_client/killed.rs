@@ -25,7 +25,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The processes that live in this home: all that the test started, by whatever way.
-fn processes(home: &Home) -> Vec<i32> {
+pub(crate) fn processes(home: &Home) -> Vec<i32> {
     let own = format!("HOME={}", home.path().display());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

@@ -14,6 +14,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/fault_rows.rs"]
+mod fault_rows;
+mod fault_table;
 mod flagship;
 #[path = "../support/instance.rs"]
 mod instance;

@@ -1,5 +1,6 @@
 //! The end of an attempt: the tree, the last look, the marker, the outcome.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -21,6 +22,8 @@ const HELPER_PATIENCE: Duration = Duration::from_secs(20);
 const SUMMARY_LENGTH: usize = 4000;
 /// How often the outcome is tried to be written when the disk is full.
 const OUTCOME_TRIES: u32 = 20;
+/// A disk with less room than this is full, bytes.
+const NO_ROOM: u64 = 1024 * 1024;
 
 impl Life<'_> {
     /// Ends every process of the instance.
@@ -168,7 +171,14 @@ impl Life<'_> {
         let outcome = OutcomeFile {
             schema_version: SCHEMA_VERSION,
             attempt: self.launch.attempt,
-            outcome: with_faults(end.clone(), self.report.fault(), self.log_fault.as_deref()),
+            outcome: with_faults(
+                end.clone(),
+                &[
+                    self.report.fault(),
+                    self.log_fault.as_deref(),
+                    full_disk(&self.launch.worktree).as_deref(),
+                ],
+            ),
             cost_usd: self.heard.costs.attempt_usd(),
             tokens: self.heard.costs.attempt_tokens(),
             peak_memory_bytes: self.memory.peak,
@@ -190,12 +200,19 @@ impl Life<'_> {
     }
 }
 
+/// That the agent had no room to write, which it may not have said.
+fn full_disk(worktree: &Path) -> Option<String> {
+    let stat = rustix::fs::statvfs(worktree).ok()?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    (free < NO_ROOM).then(|| format!("the disk of {} is full", worktree.display()))
+}
+
 /// What this process itself could not write is told with a failure; a task that is done is
 /// done all the same.
-fn with_faults(end: AttemptEnd, status: Option<&str>, log: Option<&str>) -> AttemptEnd {
+fn with_faults(end: AttemptEnd, faults: &[Option<&str>]) -> AttemptEnd {
     match end {
         AttemptEnd::Failed { class, mut detail } => {
-            for fault in [status, log].into_iter().flatten() {
+            for fault in faults.iter().flatten() {
                 detail.push_str("; besides: ");
                 detail.push_str(fault);
             }
