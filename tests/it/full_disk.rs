@@ -24,7 +24,7 @@ pub(crate) struct Disk {
 impl Disk {
     /// A disk in a mount namespace of its own.
     #[track_caller]
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let may = Command::new("unshare")
             .args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"])
             .output()
