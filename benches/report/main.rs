@@ -9,7 +9,8 @@
 //! cargo bench --bench report                      # about six minutes
 //! cargo bench --bench report -- --long            # tasks of 10 seconds and fifty large worktrees as well
 //! cargo bench --bench report -- --quick           # fewer repetitions
-//! cargo bench --bench report -- --only makespan   # or memory, hooks, worktrees, merging, queue, radar, detection
+//! cargo bench --bench report -- --only makespan   # or memory, hooks, worktrees, merging, queue, radar,
+//!                                                 # scheduling, detection
 //! cargo bench --bench report -- --into README.md  # between the bench:begin and bench:end marks
 //! cargo bench --bench report -- --program PATH    # another build of orchestra
 //! ```
@@ -37,11 +38,17 @@ mod merging;
 mod processes;
 mod queue;
 mod radar;
+mod scheduling;
 mod scratch;
 mod table;
+// The runs that the tests play as well.
+#[path = "../../src/core/simulation/large.rs"]
+mod large;
 mod worktrees;
 
 use std::path::{Path, PathBuf};
+
+use orchestra::core;
 
 use table::Table;
 
@@ -108,6 +115,9 @@ fn main() {
     }
     if options.wants("queue") {
         queue::measure(&options, &mut table);
+    }
+    if options.wants("scheduling") {
+        scheduling::measure(&options, &mut table);
     }
     if options.wants("radar") {
         radar::measure(&options, &mut table);

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod claude;
 pub mod detach;
 pub mod environment;
+pub mod machine;
 pub mod player;
 pub mod process;
 pub mod roles;

@@ -61,7 +61,7 @@ pub(super) fn by_claude(
             program: &prepared.program,
             env: &prepared.env,
             cwd: root,
-            context: &planning::top_level(root),
+            context: &planning::surroundings(root),
             model: prepared.model.as_deref(),
             max_budget_usd: None,
             timeout: TIMEOUT,

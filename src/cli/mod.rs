@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod exit;
 pub mod failure;
 pub mod follow;
+pub mod history;
 pub mod init;
 pub mod keep;
 pub mod list;
@@ -105,6 +106,7 @@ pub enum Command {
     Run(Box<run::Args>),
     Status(status::Args),
     List(list::Args),
+    History(history::Args),
     Logs(logs::Args),
     Attach(attach::Args),
     Wait(wait::Args),
@@ -227,6 +229,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Run(args)) => run::run(&args, cx),
         Some(Command::Status(args)) => status::run(&args, cx),
         Some(Command::List(args)) => list::run(&args, cx),
+        Some(Command::History(args)) => history::run(&args, cx),
         Some(Command::Logs(args)) => logs::run(&args, cx),
         Some(Command::Attach(args)) => attach::run(&args, cx),
         Some(Command::Wait(args)) => wait::run(&args, cx),

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::plan_input::PlanInput;
-use super::run::refused;
+use super::run::{learned, refused};
 use super::settings_flags::{SettingsFlags, resolved};
 use super::{Context, Exit, Failure};
 use crate::conduct::create;
+use crate::core::history::Learned;
 use crate::format::{SCHEMA_VERSION, plan_file};
 use crate::view::plan::{self as plan_view, Options};
 
@@ -47,7 +48,8 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         max_workers: args.max_workers,
         ..SettingsFlags::default()
     };
-    let workers = resolved(&flags, root, cx)?.max_workers as usize;
+    let config = resolved(&flags, root, cx)?;
+    let workers = config.max_workers as usize;
     let obtained = args.input.obtain(cx, root, args.strict, workers)?;
     let plan = &obtained.parsed.plan;
     let stored = match &repo {
@@ -87,7 +89,12 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         width: cx.page.width,
         workers,
     };
-    let mut text = plan_view::render(plan, &obtained.parsed.notes, &options);
+    let learned = match root {
+        Some(root) => learned(root, plan, &config),
+        None => Learned::default(),
+    };
+    let notes = &obtained.parsed.notes;
+    let mut text = plan_view::render_with(plan, notes, &learned, &options);
     if let Some(run) = &stored {
         let id = run.id();
         text.push_str(&if run.settings().exists() {

@@ -10,6 +10,7 @@ use super::{Context, Exit, Failure};
 use crate::conduct::create::{self, Base, CreateError};
 use crate::conduct::ensure::Ensured;
 use crate::conduct::worktree::{default_folder, resolve_existing};
+use crate::core::history::Learned;
 use crate::core::id::{BranchName, OrchestrationId};
 use crate::core::plan::ValidPlan;
 use crate::format::SCHEMA_VERSION;
@@ -17,6 +18,7 @@ use crate::format::config::{AgentKind, Resolved};
 use crate::format::launch_file::AgentChoice;
 use crate::format::settings_file::SettingsFile;
 use crate::git::Repo;
+use crate::store::history;
 use crate::store::layout::{Layout, RunDir};
 use crate::view::clock;
 use crate::view::live;
@@ -77,7 +79,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         id: obtained.orchestration.clone(),
         cx,
     })?;
-    show_plan(&obtained, &config, cx)?;
+    show_plan(&obtained, &config, &chosen.learned, cx)?;
     warn_of_dirt(&repo, cx);
     if args.dry_run {
         return Ok(Exit::Success);
@@ -155,6 +157,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         state_dir: create::state_dir(&environment),
         agent,
         max_workers: config.max_workers,
+        admission: config.admission,
         timeout_seconds: config.timeout_seconds,
         command_timeout_seconds: config.command_timeout_seconds,
         max_attempts: config.max_attempts,
@@ -181,12 +184,20 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         max_budget_usd: config.max_budget_usd,
         budgets: config.budgets,
         retries: config.retries.clone(),
+        learned: learned(repo.root(), plan, config),
         verify: config.verify.clone(),
         setup: config.setup.clone(),
         union_files: config.union_files.clone(),
         lockfiles: config.lockfiles.clone(),
         started_by_session: cx.env.get("CLAUDE_CODE_SESSION_ID").map(str::to_owned),
     })
+}
+
+/// What earlier runs of the repository teach about a plan.
+pub(super) fn learned(root: &std::path::Path, plan: &ValidPlan, config: &Resolved) -> Learned {
+    let history = history::of_agent(&Layout::new(root), config.agent.word());
+    let stronger = config.retries.stronger_model.as_deref();
+    history.learn(plan, config.model.as_deref(), stronger)
 }
 
 /// Makes the run's folder and makes it startable.
@@ -229,13 +240,19 @@ pub(super) fn watch(run: &RunDir, detach: bool, cx: &mut Context<'_>) -> Result<
     follow(run, &interrupts, 0, cx)
 }
 
-fn show_plan(obtained: &Obtained, config: &Resolved, cx: &mut Context<'_>) -> Result<(), Failure> {
+fn show_plan(
+    obtained: &Obtained,
+    config: &Resolved,
+    learned: &Learned,
+    cx: &mut Context<'_>,
+) -> Result<(), Failure> {
     let options = plan_view::Options {
         color: cx.page.color,
         width: cx.page.width,
         workers: usize::try_from(config.max_workers).unwrap_or(usize::MAX),
     };
-    let text = plan_view::render(&obtained.parsed.plan, &obtained.parsed.notes, &options);
+    let parsed = &obtained.parsed;
+    let text = plan_view::render_with(&parsed.plan, &parsed.notes, learned, &options);
     cx.print(&text)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::select::{self, Chosen, Purpose, RunChoice};
 use super::watch::Watch;
 use super::{Context, Exit, Failure, conductor};
+use crate::agent::environment::Environment;
 use crate::store::layout::RunDir;
 use crate::view::live::{self, Region};
 use crate::view::machine::Machine;
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         cx.print_json(&report_json::status_report(&snapshot))?;
         return Ok(Exit::Success);
     }
-    let mut text = render(args.mode, &snapshot, &cx.page);
+    let mut text = render(args.mode, &snapshot, &cx.environment(), &cx.page);
     if !other_live.is_empty() {
         let ids: Vec<String> = other_live.iter().map(ToString::to_string).collect();
         let note = format!("also live: {}", ids.join(", "));
@@ -99,11 +100,14 @@ fn capital(text: &str) -> String {
 }
 
 /// The text of a mode.
-fn render(mode: Mode, snapshot: &Snapshot, page: &Page) -> String {
+fn render(mode: Mode, snapshot: &Snapshot, env: &Environment, page: &Page) -> String {
     match mode {
         Mode::Summary => summary::render(snapshot, page),
         Mode::Detailed => detailed::render(snapshot, page),
-        Mode::Resources => resources::render(snapshot, &Machine::measure(snapshot, PATIENCE), page),
+        Mode::Resources => {
+            let machine = Machine::measure(snapshot, env, PATIENCE);
+            resources::render(snapshot, &machine, page)
+        }
         Mode::Issues => issues::render(snapshot, page),
     }
 }
@@ -123,7 +127,7 @@ fn watch(args: &Args, run: &RunDir, cx: &mut Context<'_>) -> Result<Exit, Failur
         } else if cx.terminal {
             let (wide, rows) = live::terminal_size().unwrap_or((cx.page.width, 24));
             let page = Page::new(wide, cx.page.color);
-            let text = render(args.mode, &snapshot, &page);
+            let text = render(args.mode, &snapshot, &cx.environment(), &page);
             let mut lines: Vec<String> = text.lines().map(|l| narrow(l, wide)).collect();
             if snapshot.is_live() && lines.len() >= rows {
                 lines.truncate(rows.saturating_sub(2));
@@ -133,7 +137,7 @@ fn watch(args: &Args, run: &RunDir, cx: &mut Context<'_>) -> Result<Exit, Failur
             painter.repaint(lines)?;
             region = painter.into_painted();
         } else {
-            let text = render(args.mode, &snapshot, &cx.page);
+            let text = render(args.mode, &snapshot, &cx.environment(), &cx.page);
             if text != painted {
                 cx.print(&format!("{text}\n"))?;
                 painted = text;

@@ -10,6 +10,7 @@ mod provider;
 use std::time::{Duration, Instant};
 
 use crate::core::conditions::Conditions;
+use crate::core::record::Record;
 use crate::core::state::State;
 use crate::core::time::Timestamp;
 use crate::format::SCHEMA_VERSION;
@@ -19,6 +20,7 @@ use crate::store::run_log;
 use crate::view::outside;
 
 use super::context::Context;
+use super::machine::MachineSource;
 
 /// How long a look holds good.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -28,8 +30,14 @@ pub(super) trait Source: std::fmt::Debug {
     /// A word for it in files and sentences: `provider`.
     fn name(&self) -> &'static str;
 
+    /// The number of instances is about to change: for whom that matters at once.
+    fn sized(&mut self, _state: &State) {}
+
     /// Looks, quickly.
     fn look(&mut self, state: &State, now: Timestamp) -> Sight;
+
+    /// Hears of everything that was decided.
+    fn follow(&mut self, _record: &Record) {}
 }
 
 /// What one source sees.
@@ -39,6 +47,20 @@ pub(super) struct Sight {
     pub(super) conditions: Conditions,
     /// Why the slots are few or memory is short, for people; a hold has its own reason.
     pub(super) why: Option<String>,
+}
+
+impl Sight {
+    /// What it means for the run, if anything. Slots without a reason are as many as wanted.
+    fn sentence(&self, now: Timestamp) -> Option<String> {
+        let Conditions {
+            slots,
+            hold,
+            pressed,
+        } = &self.conditions;
+        let hold = hold.as_ref().map(|hold| (hold.until, hold.why.as_str()));
+        let slots = slots.filter(|_| self.why.is_some());
+        outside::sentence(slots, hold, *pressed, self.why.as_deref(), now)
+    }
 }
 
 /// All sources together.
@@ -52,7 +74,11 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// The sources of a run.
     pub(super) fn of(context: &Context) -> Self {
-        Self::with(vec![Box::new(provider::Provider::of(context))])
+        let mut sources: Vec<Box<dyn Source>> = vec![Box::new(provider::Provider::of(context))];
+        if let Some(machine) = MachineSource::of(context) {
+            sources.push(Box::new(machine));
+        }
+        Self::with(sources)
     }
 
     fn with(sources: Vec<Box<dyn Source>>) -> Self {
@@ -60,6 +86,25 @@ impl Surroundings {
             seen: vec![Sight::default(); sources.len()],
             sources,
             next: Instant::now(),
+        }
+    }
+
+    /// What was decided changes the number of instances, before it is carried out.
+    pub(super) fn sized(&mut self, state: &State) {
+        for source in &mut self.sources {
+            source.sized(state);
+        }
+    }
+
+    /// The next look is due at once.
+    pub(super) fn look_again(&mut self) {
+        self.next = Instant::now();
+    }
+
+    /// Hears of everything that was decided.
+    pub(super) fn follow(&mut self, record: &Record) {
+        for source in &mut self.sources {
+            source.follow(record);
         }
     }
 
@@ -95,8 +140,8 @@ impl Surroundings {
     fn lines(&self, before: &[Sight], now: Timestamp) -> Vec<String> {
         let seen = self.sources.iter().zip(&self.seen).zip(before);
         seen.filter_map(|((source, new), old)| {
-            let said = sentence(new, now);
-            match said == sentence(old, now) {
+            let said = new.sentence(now);
+            match said == old.sentence(now) {
                 true => None,
                 false => Some(said.unwrap_or_else(|| {
                     format!("the {} no longer holds the run back", source.name())
@@ -131,16 +176,6 @@ impl Surroundings {
             run_log::append(&context.run, now, &[error.to_string()]);
         }
     }
-}
-
-fn sentence(sight: &Sight, now: Timestamp) -> Option<String> {
-    let Conditions {
-        slots,
-        hold,
-        pressed,
-    } = &sight.conditions;
-    let hold = hold.as_ref().map(|hold| (hold.until, hold.why.as_str()));
-    outside::sentence(*slots, hold, *pressed, sight.why.as_deref(), now)
 }
 
 fn combined(seen: &[Sight]) -> Conditions {

@@ -370,7 +370,9 @@ fn launch_file(
         prompt.push_str(&notes::told(&context.run));
     }
     let stronger = settings.retries.stronger_model.clone();
-    let stronger = stronger.filter(|_| order.approach.stronger);
+    // Where the model that is wanted was not enough before, it is not tried first.
+    let begins = settings.learned.stronger.contains_key(&task.name);
+    let stronger = stronger.filter(|_| order.approach.stronger || begins);
     let env = [
         ("ORCHESTRA_ORCHESTRATION", context.run.id().to_string()),
         ("ORCHESTRA_TASK", task.name.to_string()),

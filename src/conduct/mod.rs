@@ -15,8 +15,10 @@ pub mod create;
 mod early;
 pub mod ensure;
 pub mod expire;
+mod history;
 pub mod keep;
 mod launch;
+mod machine;
 mod notes;
 pub mod planning;
 mod prepare;
@@ -207,6 +209,7 @@ struct Conductor {
     signals: Receiver<Signal>,
     work: work::Workshop,
     surroundings: conditions::Surroundings,
+    history: history::Historian,
     radar: Option<radar::Radar>,
     /// When the state machine wants to be woken. Kept by the clock that nobody can set.
     wake: Option<Instant>,
@@ -218,12 +221,14 @@ impl Conductor {
     fn new(context: Context) -> Result<Self, ConductError> {
         let (journal, lines) = Journal::open(&context.run.journal())?;
         let state = replay(&context, lines.iter().map(|l| &l.entry));
+        let history = history::Historian::new(&context, &state, &lines);
         let (tell, signals) = mpsc::channel();
         let folder = context.run.inbox();
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let watcher = watch(&folder, tell.clone());
         Ok(Self {
             surroundings: conditions::Surroundings::of(&context),
+            history,
             radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
@@ -249,7 +254,14 @@ impl Conductor {
         self.read_inbox()?;
         while !self.is_over() {
             match self.signals.recv_timeout(self.patience()) {
-                Ok(Signal::Event(event)) => self.take(&event)?,
+                Ok(Signal::Event(event)) => {
+                    if matches!(event, Event::Ended { .. }) {
+                        // Why it ended may be why nothing else should start.
+                        self.surroundings.look_again();
+                        self.heed_surroundings()?;
+                    }
+                    self.take(&event)?;
+                }
                 Ok(Signal::Unwatched(unwatched)) => {
                     if let Some(event) = self.work.judge(*unwatched) {
                         self.take(&event)?;
@@ -270,15 +282,20 @@ impl Conductor {
                 self.wake = None;
                 self.take(&Event::Tick)?;
             }
-            if let Some(conditions) = self.look_around() {
-                self.take(&Event::Conditions(conditions))?;
-            }
+            self.heed_surroundings()?;
             self.read_inbox()?;
         }
         if matches!(self.state.phase(), Phase::Finished { closed: true, .. }) {
             surroundings::forget(&self.context.run);
         }
         Ok(())
+    }
+
+    fn heed_surroundings(&mut self) -> Result<(), ConductError> {
+        match self.look_around() {
+            Some(conditions) => self.take(&Event::Conditions(conditions)),
+            None => Ok(()),
+        }
     }
 
     /// What the world outside allows, when that changed.
@@ -308,12 +325,18 @@ impl Conductor {
         let verifying = self.verifying();
         let out = step(&mut self.state, event, now());
         self.commit(&out.records)?;
+        if !out.records.is_empty() {
+            self.surroundings.sized(&self.state);
+        }
         if let Some(commit) = verifying {
             self.tell_if_flaky(&commit);
         }
         for record in &out.records {
             self.work.follow(&self.state, record);
+            self.surroundings.follow(record);
         }
+        self.history
+            .follow(&self.context, &self.state, &out.records);
         if !out.records.is_empty() || *event == Event::Adopted {
             self.show_radar();
         }

@@ -15,9 +15,9 @@ use crate::agent::environment::Environment;
 use crate::agent::tree::Marker;
 use crate::core::plan::{Faults, Limits};
 use crate::format::plan_file::{self, Parsed};
-use crate::store::layout::RunDir;
+use crate::store::layout::{Layout, RunDir};
 use crate::store::lock::Lock;
-use crate::store::{StoreError, atomic, lock, run_log};
+use crate::store::{StoreError, atomic, history, lock, run_log};
 
 /// How a request is analysed.
 #[derive(Debug, Clone)]
@@ -157,7 +157,7 @@ fn make(run: &RunDir, request: &str, how: &Planning<'_>) -> Result<Planned, Plan
             program: how.program,
             env: how.env,
             cwd: how.main_checkout,
-            context: &top_level(how.main_checkout),
+            context: &surroundings(how.main_checkout),
             model: how.model,
             max_budget_usd: how.max_budget_usd,
             timeout: how.timeout,
@@ -197,10 +197,24 @@ fn make(run: &RunDir, request: &str, how: &Planning<'_>) -> Result<Planned, Plan
 /// Most names of the top level that the analyzer is told.
 const MAX_NAMES: usize = 60;
 
+/// What the analyzer should know of the repository beside what it sees itself: what lies at
+/// its top, and how long tasks took there.
+#[must_use]
+pub fn surroundings(main_checkout: &Path) -> String {
+    let mut text = top_level(main_checkout);
+    let past = history::of_agent(&Layout::new(main_checkout), "claude");
+    if let Some(digest) = past.digest() {
+        text.push_str("How long tasks took here, by kind, for your estimates:\n");
+        text.push_str(&digest);
+        text.push('\n');
+    }
+    text
+}
+
 /// What lies at the top of the checkout, for the analyzer. Recent commits are told by the
 /// client itself.
 #[must_use]
-pub fn top_level(main_checkout: &Path) -> String {
+fn top_level(main_checkout: &Path) -> String {
     let mut names: Vec<String> = std::fs::read_dir(main_checkout)
         .into_iter()
         .flatten()

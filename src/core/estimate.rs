@@ -1,15 +1,17 @@
-//! How long a plan probably takes, by the estimates that it gives itself. Where one is
-//! missing nothing is said: a figure that nobody gave would be an invention.
+//! How long a plan probably takes, by the estimates that it gives itself and by how long such
+//! tasks took before. Where neither is known nothing is said: a figure that nobody gave or
+//! measured would be an invention.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
+use crate::core::history::Learned;
 use crate::core::plan::{TaskIx, ValidPlan};
 
-/// How long a plan probably takes, in minutes, by the estimates that it gives.
+/// How long a plan probably takes, in minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanEstimate {
-    /// Every task gives an estimate.
+    /// Something is known of every task.
     Known {
         /// One task after the other.
         in_sequence: u64,
@@ -17,43 +19,54 @@ pub enum PlanEstimate {
         at_best: u64,
         /// With the given number of workers, started in the order of the scheduler.
         with_workers: u64,
+        /// Of how many tasks only the past says something.
+        learned: usize,
     },
-    /// Not every task gives one, so that nothing can be said.
+    /// Of some tasks nothing is known, so that nothing can be said.
     Unknown {
-        /// How many tasks give one.
+        /// Of how many tasks something is known.
         given: usize,
     },
 }
 
-/// Estimates how long `plan` takes with `workers` at once (0 counts as 1). Merging and
-/// verifying are not in it.
+/// Estimates how long `plan` takes with `workers` at once (0 counts as 1), by what the plan
+/// says, else by what was learned. Merging and verifying are not in it.
 #[must_use]
-pub fn estimate(plan: &ValidPlan, workers: usize) -> PlanEstimate {
-    let minutes: Vec<u64> = plan
-        .tasks()
-        .iter()
-        .filter_map(|task| task.estimated_minutes.map(u64::from))
-        .collect();
+pub fn estimate(plan: &ValidPlan, learned: &Learned, workers: usize) -> PlanEstimate {
+    let known = plan.ixs().filter_map(|ix| learned.minutes(plan, ix));
+    let minutes: Vec<u64> = known.collect();
     if minutes.len() < plan.len() {
         return PlanEstimate::Unknown {
             given: minutes.len(),
         };
     }
-    let longest = plan.ixs().map(|ix| plan.remaining_chain(ix)).max();
+    let chains = learned.chains(plan);
     PlanEstimate::Known {
         in_sequence: minutes.iter().sum(),
-        at_best: longest.unwrap_or(0),
-        with_workers: play(plan, &minutes, workers.max(1)),
+        at_best: chains.iter().max().copied().unwrap_or(0),
+        with_workers: play(plan, &chains, &minutes, workers.max(1)),
+        learned: plan
+            .tasks()
+            .iter()
+            .filter(|task| task.estimated_minutes.is_none())
+            .count(),
     }
 }
 
 /// Plays the run through: whenever a worker is free it takes the first ready task.
-fn play(plan: &ValidPlan, minutes: &[u64], workers: usize) -> u64 {
+fn play(plan: &ValidPlan, chains: &[u64], minutes: &[u64], workers: usize) -> u64 {
+    let order = |ix: TaskIx| {
+        (
+            Reverse(plan.task(ix).priority),
+            Reverse(chains[ix.index()]),
+            ix,
+        )
+    };
     let mut missing: Vec<usize> = plan.ixs().map(|ix| plan.deps(ix).len()).collect();
     let mut ready: BTreeSet<_> = plan
         .ixs()
         .filter(|ix| missing[ix.index()] == 0)
-        .map(|ix| (plan.start_order(ix), ix))
+        .map(|ix| (order(ix), ix))
         .collect();
     let mut running: BinaryHeap<Reverse<(u64, TaskIx)>> = BinaryHeap::new();
     let mut now = 0;
@@ -70,7 +83,7 @@ fn play(plan: &ValidPlan, minutes: &[u64], workers: usize) -> u64 {
         for next in plan.dependents(ix) {
             missing[next.index()] -= 1;
             if missing[next.index()] == 0 {
-                ready.insert((plan.start_order(*next), *next));
+                ready.insert((order(*next), *next));
             }
         }
     }
@@ -79,6 +92,7 @@ fn play(plan: &ValidPlan, minutes: &[u64], workers: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::history::Guess;
     use crate::core::plan::{Faults, Limits, Plan, TaskDraft};
 
     fn plan(tasks: &[(&str, Option<f64>, &[&str])]) -> ValidPlan {
@@ -105,11 +119,12 @@ mod tests {
         ]);
         for (workers, with_workers) in [(0, 65), (1, 65), (2, 45), (9, 45)] {
             assert_eq!(
-                estimate(&plan, workers),
+                estimate(&plan, &Learned::default(), workers),
                 PlanEstimate::Known {
                     in_sequence: 65,
                     at_best: 45,
-                    with_workers
+                    with_workers,
+                    learned: 0,
                 }
             );
         }
@@ -118,6 +133,31 @@ mod tests {
     #[test]
     fn a_missing_estimate_is_not_made_up() {
         let plan = plan(&[("a", Some(10.0), &[]), ("b", None, &[])]);
-        assert_eq!(estimate(&plan, 2), PlanEstimate::Unknown { given: 1 });
+        let nothing = Learned::default();
+        assert_eq!(
+            estimate(&plan, &nothing, 2),
+            PlanEstimate::Unknown { given: 1 }
+        );
+        let learned = Learned {
+            durations: [(
+                plan.tasks()[1].name.clone(),
+                Guess {
+                    minutes: 7,
+                    tasks: 3,
+                    kind: None,
+                },
+            )]
+            .into(),
+            ..nothing
+        };
+        assert_eq!(
+            estimate(&plan, &learned, 2),
+            PlanEstimate::Known {
+                in_sequence: 17,
+                at_best: 10,
+                with_workers: 10,
+                learned: 1
+            }
+        );
     }
 }

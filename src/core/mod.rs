@@ -3,6 +3,7 @@
 //! Everything is a plain value; the same input always gives the same output. The
 //! other rooms bring facts in as values and carry decisions out as effects.
 
+pub mod admission;
 pub mod attempt;
 pub mod breaker;
 pub mod budget;
@@ -11,6 +12,7 @@ pub mod delivery;
 pub mod estimate;
 pub mod event;
 pub mod graph;
+pub mod history;
 pub mod id;
 pub mod liveness;
 pub mod memory;

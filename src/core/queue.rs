@@ -103,6 +103,8 @@ pub struct Queue {
     base: Option<Oid>,
     /// The proven links.
     proven: Vec<QueueLink>,
+    /// The tasks of these links.
+    proven_tasks: BTreeSet<TaskName>,
     /// Whether the verify command said so of the last of them.
     verified: bool,
     batch: Option<Batch>,
@@ -291,8 +293,13 @@ impl Queue {
             .is_some_and(|r| r.resolved.is_some())
     }
 
+    /// Whether a task's result is merged and found good, delivered or not.
+    pub(super) fn is_settled(&self, task: &TaskName) -> bool {
+        self.is_proven(task) || self.is_delivered(task)
+    }
+
     fn is_proven(&self, task: &TaskName) -> bool {
-        self.proven.iter().any(|link| link.task == *task)
+        self.proven_tasks.contains(task)
     }
 
     fn is_resolving(&self, task: &TaskName) -> bool {
@@ -401,6 +408,7 @@ impl Queue {
                 for link in std::mem::take(&mut self.proven) {
                     self.delivered.insert(link.task, link.commit);
                 }
+                self.proven_tasks.clear();
                 self.last = Some(Delivery {
                     from,
                     to: to.clone(),
@@ -440,7 +448,11 @@ impl Queue {
         if good > 0 {
             self.verified = verified;
         }
-        self.proven.extend(batch.links.into_iter().take(good));
+        let good = batch.links.into_iter().take(good);
+        for link in good {
+            self.proven_tasks.insert(link.task.clone());
+            self.proven.push(link);
+        }
     }
 
     pub(super) fn set_aside(&mut self, task: &TaskName, why: &AsideWhy) {
@@ -526,6 +538,7 @@ impl Queue {
             resolving.failed = None;
         }
         self.proven.clear();
+        self.proven_tasks.clear();
         self.verified = false;
         self.batch = None;
         self.trials.clear();

@@ -336,6 +336,10 @@ pub struct State {
     delayed: BTreeSet<(Timestamp, TaskIx)>,
     active: BTreeSet<TaskIx>,
     undecided: BTreeSet<TaskIx>,
+    /// Those that wait or are ready.
+    open: BTreeSet<TaskIx>,
+    /// Done tasks of the plan whose results the queue has neither proven nor delivered.
+    unmerged: BTreeSet<TaskIx>,
     unsettled: usize,
     done: usize,
 }
@@ -383,6 +387,8 @@ impl State {
             delayed: BTreeSet::new(),
             active: BTreeSet::new(),
             undecided: BTreeSet::new(),
+            open: up_to(facts.len()).collect(),
+            unmerged: BTreeSet::new(),
             done: 0,
             planned: facts.len(),
             resolvers: BTreeMap::new(),
@@ -624,6 +630,69 @@ impl State {
         order
     }
 
+    /// The done tasks whose results are neither proven nor delivered, dependencies before
+    /// dependents, otherwise as in the plan. Its cost does not depend on the others.
+    pub(super) fn unmerged(&self) -> Vec<TaskIx> {
+        let mut waiting: BTreeMap<TaskIx, usize> = BTreeMap::new();
+        let mut followers: BTreeMap<TaskIx, Vec<TaskIx>> = BTreeMap::new();
+        for ix in &self.unmerged {
+            let before: BTreeSet<TaskIx> = self.before(*ix).collect();
+            let before = before.intersection(&self.unmerged);
+            let mut count = 0;
+            for before in before {
+                followers.entry(*before).or_default().push(*ix);
+                count += 1;
+            }
+            waiting.insert(*ix, count);
+        }
+        let free = waiting.iter().filter(|(_, count)| **count == 0);
+        let mut free: BTreeSet<TaskIx> = free.map(|(ix, _)| *ix).collect();
+        let mut order = Vec::with_capacity(waiting.len());
+        while let Some(ix) = free.pop_first() {
+            order.push(ix);
+            for follower in followers.get(&ix).into_iter().flatten() {
+                if let Some(left) = waiting.get_mut(follower) {
+                    *left = left.saturating_sub(1);
+                    if *left == 0 {
+                        free.insert(*follower);
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    /// Takes out of the unmerged ones what was proven since `known` links were.
+    fn merged_since(&mut self, known: usize) {
+        let new = self.queue.proven().get(known..).unwrap_or_default();
+        let merged: Vec<TaskIx> = new.iter().filter_map(|l| self.find(&l.task)).collect();
+        for ix in merged {
+            self.unmerged.remove(&ix);
+        }
+    }
+
+    /// Finds the unmerged ones anew: a chain was given up, or a delivery taken back.
+    fn find_unmerged(&mut self) {
+        let done = |ix: &TaskIx| matches!(self.task(*ix).state, TaskState::Done { .. });
+        let unmerged = self
+            .indexes()
+            .filter(done)
+            .filter(|ix| !self.queue.is_settled(self.name(*ix)));
+        self.unmerged = unmerged.collect();
+    }
+
+    /// The tasks of the plan that wait or are ready.
+    pub(super) fn open(&self) -> impl Iterator<Item = TaskIx> {
+        let planned = self.planned;
+        let open = self.open.iter().copied();
+        open.filter(move |ix| ix.index() < planned)
+    }
+
+    /// Whether some task is neither settled nor in work.
+    pub(super) fn has_idle(&self) -> bool {
+        self.unsettled > self.active.len()
+    }
+
     /// The ready task that should start next at `now`, if any is due and not held.
     #[must_use]
     pub(super) fn next_ready(&self) -> Option<TaskIx> {
@@ -812,6 +881,7 @@ impl State {
                 let again = matches!(self.phase, Phase::Finished { .. });
                 self.queue
                     .integration_started(again, only.as_deref(), *asked);
+                self.find_unmerged();
                 self.phase = Phase::Integrating(*mode);
                 if *asked {
                     self.refused = None;
@@ -839,19 +909,24 @@ impl State {
             }
             Record::QueueStarted { work } => self.queue.started(work),
             Record::QueueEnded { result } => {
-                let tasks = self.queue.proven().iter().map(|link| link.task.clone());
-                let tasks = tasks.collect();
-                let delivers = matches!(self.queue.work(), Some(QueueWork::Deliver { .. }));
+                let delivers = matches!(self.queue.work(), Some(QueueWork::Deliver { .. }))
+                    && *result == QueueResult::Delivered;
+                let links = self.queue.proven().iter().filter(|_| delivers);
+                let tasks = links.map(|link| link.task.clone()).collect();
                 self.queue.ended(result);
-                if delivers
-                    && *result == QueueResult::Delivered
-                    && let Some(last) = self.queue.last_delivery()
-                {
+                if matches!(result, QueueResult::BaseMoved { .. }) {
+                    self.find_unmerged();
+                }
+                if delivers && let Some(last) = self.queue.last_delivery() {
                     self.deliveries
                         .delivered(&last.from, &last.to, last.verified, tasks);
                 }
             }
-            Record::Proven { commit, verified } => self.queue.prove(commit, *verified),
+            Record::Proven { commit, verified } => {
+                let known = self.queue.proven().len();
+                self.queue.prove(commit, *verified);
+                self.merged_since(known);
+            }
             Record::SetAside { task, why } => self.queue.set_aside(task, why),
             Record::ResolverAdded { resolution } => self.add_resolver(resolution),
             Record::ConflictAnswered { task, text } => {
@@ -867,6 +942,7 @@ impl State {
                 // merging these again would change nothing.
                 if *how == UndoHow::Rewind {
                     self.queue.taken_back(to, &tasks);
+                    self.find_unmerged();
                 }
                 if self.deliveries.all_taken_back()
                     && matches!(self.integration, Some(IntegrationEnd::Delivered { .. }))
@@ -910,6 +986,7 @@ impl State {
             limit: Limit::default(),
         });
         self.tasks.push(Entry::new());
+        self.open.insert(ix);
         self.dependents.push(Vec::new());
         self.by_name.insert(resolution.resolver.clone(), ix);
         self.resolvers.insert(ix, resolution.clone());
@@ -1031,7 +1108,11 @@ impl State {
         if lesson.is_some() {
             self.tasks[ix.index()].lesson = lesson;
         }
+        let known = self.queue.proven().len();
         self.queue.forget(task);
+        if self.queue.proven().len() < known {
+            self.find_unmerged();
+        }
         let entry = &mut self.tasks[ix.index()];
         entry.failures = 0;
         entry.outages = 0;
@@ -1160,6 +1241,7 @@ impl State {
         let planned = ix.index() < self.planned;
         if planned && matches!(entry.state, TaskState::Done { .. }) {
             self.done -= 1;
+            self.unmerged.remove(&ix);
         }
         if !entry.state.is_settled() {
             self.unsettled -= 1;
@@ -1167,6 +1249,7 @@ impl State {
         entry.state = to;
         if planned && matches!(entry.state, TaskState::Done { .. }) {
             self.done += 1;
+            self.unmerged.insert(ix);
         }
         if !entry.state.is_settled() {
             self.unsettled += 1;
@@ -1176,6 +1259,7 @@ impl State {
 
     fn leave_queues(&mut self, ix: TaskIx) {
         let rank = self.rank(ix);
+        self.open.remove(&ix);
         match &self.tasks[ix.index()].state {
             TaskState::Ready(next) => {
                 self.delayed.remove(&(next.not_before, ix));
@@ -1194,6 +1278,9 @@ impl State {
     fn enter_queues(&mut self, ix: TaskIx) {
         let rank = self.rank(ix);
         let entry = &self.tasks[ix.index()];
+        if matches!(entry.state, TaskState::Waiting | TaskState::Ready(_)) {
+            self.open.insert(ix);
+        }
         match &entry.state {
             TaskState::Ready(_) if entry.held => {}
             TaskState::Ready(next) if next.not_before > Timestamp(0) => {

@@ -258,7 +258,7 @@ impl Stepper<'_> {
         }
         let waiting: Vec<TaskIx> = self
             .state
-            .indexes()
+            .open()
             .filter(|other| !self.state.facts(*other).files.is_empty())
             .filter(|other| self.state.can_go_after(*other, ix))
             .collect();
@@ -526,7 +526,7 @@ impl Stepper<'_> {
         for ix in self.state.undecided() {
             self.decide_retry(ix);
         }
-        if self.state.cancelling {
+        if self.state.cancelling && self.state.has_idle() {
             for ix in self.state.every().collect::<Vec<_>>() {
                 let idle = matches!(
                     self.state.task(ix).state,

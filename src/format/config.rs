@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::instance_limits::InstanceLimits;
-use super::settings_file::{Budgets, CleanupWhen, Retries};
+use super::settings_file::{Admission, AdmissionMode, Budgets, CleanupWhen, Retries};
 use crate::core::breaker::BreakerPolicy;
 use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::nearest;
@@ -61,6 +61,17 @@ pub enum AgentKind {
     Claude,
     /// The built-in scripted player, for demonstrations and tests.
     Scripted,
+}
+
+impl AgentKind {
+    /// As it is written in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Scripted => "scripted",
+        }
+    }
 }
 
 /// Where a value comes from; the first of these that has one wins.
@@ -182,6 +193,14 @@ layer! {
     verify: String,
     /// Command that makes a new worktree ready. Empty: none.
     setup: String,
+    /// Whether fewer run at once when the machine has no room for more: auto or off.
+    admission: AdmissionMode,
+    /// Memory that stays free, in MB; a tenth of all if that is more.
+    min_free_memory_mb: u64,
+    /// Disk space that stays free, in MB; a twentieth of all if that is more.
+    min_free_disk_mb: u64,
+    /// From which load for each CPU on nothing more begins. 0: the load does not matter.
+    max_load_per_cpu: f64,
     /// Model for tasks that name none. Empty: the client's own.
     model: String,
     /// Most money that one task may cost, in US dollars.
@@ -357,6 +376,12 @@ impl Layer {
                 "from 1 to 1000",
             ),
             (
+                "max_load_per_cpu",
+                self.max_load_per_cpu
+                    .is_none_or(|x| x.is_finite() && x >= 0.0),
+                "0 or more",
+            ),
+            (
                 "timeout_seconds",
                 self.timeout_seconds.is_none_or(|n| n >= 1),
                 "at least 1",
@@ -511,6 +536,10 @@ impl Layer {
         let limits = InstanceLimits::default();
         Self {
             max_workers: Some(5),
+            admission: Some(Admission::default().mode),
+            min_free_memory_mb: Some(Admission::default().min_free_memory_mb),
+            min_free_disk_mb: Some(Admission::default().min_free_disk_mb),
+            max_load_per_cpu: Some(Admission::default().max_load_per_cpu),
             timeout_seconds: Some(3600),
             command_timeout_seconds: Some(900),
             permission_mode: Some("acceptEdits".to_owned()),
@@ -611,6 +640,8 @@ pub struct Layers {
 pub struct Resolved {
     /// Instances at once.
     pub max_workers: u32,
+    /// How the room on the machine is heeded.
+    pub admission: Admission,
     /// Time for one attempt, seconds.
     pub timeout_seconds: u64,
     /// Time for one run of a command, seconds.
@@ -741,6 +772,17 @@ pub fn resolve(layers: &Layers) -> Resolved {
     let filled = |text: Option<String>| text.filter(|t| !t.trim().is_empty());
     Resolved {
         max_workers: all.max_workers.unwrap_or(1),
+        admission: {
+            let built_in = Admission::default();
+            Admission {
+                mode: all.admission.unwrap_or(built_in.mode),
+                min_free_memory_mb: all
+                    .min_free_memory_mb
+                    .unwrap_or(built_in.min_free_memory_mb),
+                min_free_disk_mb: all.min_free_disk_mb.unwrap_or(built_in.min_free_disk_mb),
+                max_load_per_cpu: all.max_load_per_cpu.unwrap_or(built_in.max_load_per_cpu),
+            }
+        },
         timeout_seconds: all.timeout_seconds.unwrap_or(3600),
         command_timeout_seconds: all.command_timeout_seconds.unwrap_or(900),
         permission_mode: all.permission_mode.unwrap_or_default(),

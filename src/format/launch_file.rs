@@ -30,6 +30,17 @@ pub enum AgentChoice {
     },
 }
 
+impl AgentChoice {
+    /// `claude` or `scripted`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Claude { .. } => "claude",
+            Self::Scripted { .. } => "scripted",
+        }
+    }
+}
+
 /// Four hours: a person may be away for a while, but no run waits for ever.
 pub const DEFAULT_ANSWER_TIMEOUT: u64 = 14_400;
 

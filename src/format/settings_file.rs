@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_limits::InstanceLimits;
 use super::launch_file::AgentChoice;
+use crate::core::admission::Thresholds;
 use crate::core::breaker::BreakerPolicy;
 use crate::core::budget::{BudgetPolicy, Limit, Money};
+use crate::core::history::Learned;
 use crate::core::id::{BranchName, Oid, OrchestrationId};
 use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::ValidPlan;
@@ -31,6 +33,69 @@ pub enum CleanupWhen {
     Success,
     /// Everything, failed tasks too (their work stays in backup refs).
     All,
+}
+
+/// Whether the room on the machine is heeded.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdmissionMode {
+    /// Fewer instances run at once when memory, disk or CPUs are short.
+    #[default]
+    Auto,
+    /// As many as are wanted run, whatever the machine has left.
+    Off,
+}
+
+/// How the room on the machine is heeded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Admission {
+    /// Whether at all.
+    pub mode: AdmissionMode,
+    /// Memory that stays free, MB; a tenth of all if that is more.
+    pub min_free_memory_mb: u64,
+    /// Disk space that stays free, MB; a twentieth of all if that is more.
+    pub min_free_disk_mb: u64,
+    /// From which load for each CPU on nothing more begins; 0: the load does not matter.
+    pub max_load_per_cpu: f64,
+}
+
+/// Bytes of a MB.
+const MB: u64 = 1_000_000;
+
+impl Default for Admission {
+    fn default() -> Self {
+        let built_in = Thresholds::default();
+        Self {
+            mode: AdmissionMode::Auto,
+            min_free_memory_mb: built_in.min_free_memory / MB,
+            min_free_disk_mb: built_in.min_free_disk / MB,
+            max_load_per_cpu: built_in.max_load_per_cpu,
+        }
+    }
+}
+
+impl Admission {
+    /// What is left alone; none when the machine does not matter.
+    #[must_use]
+    pub fn thresholds(&self) -> Option<Thresholds> {
+        (self.mode == AdmissionMode::Auto).then(|| Thresholds {
+            min_free_memory: self.min_free_memory_mb.saturating_mul(MB),
+            min_free_disk: self.min_free_disk_mb.saturating_mul(MB),
+            max_load_per_cpu: self.max_load_per_cpu,
+        })
+    }
 }
 
 /// What a run may cost, beside the money of each task.
@@ -110,6 +175,9 @@ pub struct SettingsFile {
     pub agent: AgentChoice,
     /// Instances at once.
     pub max_workers: u32,
+    /// How the room on the machine is heeded.
+    #[serde(default)]
+    pub admission: Admission,
     /// Time for one attempt, seconds, for tasks that say nothing of it.
     pub timeout_seconds: u64,
     /// Time for one run of the verify or set-up command, seconds.
@@ -177,6 +245,9 @@ pub struct SettingsFile {
     /// What is done about failed attempts.
     #[serde(default)]
     pub retries: Retries,
+    /// What earlier runs taught about these tasks.
+    #[serde(default)]
+    pub learned: Learned,
     /// Command that proves a tree; run in each task's worktree and on the merged tree.
     #[serde(default)]
     pub verify: Option<String>,
@@ -225,7 +296,13 @@ impl SettingsFile {
             usd: self.max_budget_usd.map(Money::from_dollars),
             tokens: self.budgets.max_tokens,
         };
-        TaskFacts::of(plan, self.max_attempts, limit)
+        let mut facts = TaskFacts::of(plan, self.max_attempts, limit);
+        if !self.learned.durations.is_empty() {
+            for (facts, chain) in facts.iter_mut().zip(self.learned.chains(plan)) {
+                facts.chain = chain;
+            }
+        }
+        facts
     }
 
     /// The rules for the state machine.

@@ -31,6 +31,18 @@ impl Layout {
         self.root.join(".claims")
     }
 
+    /// What became of the attempts and tasks of all runs.
+    #[must_use]
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history.jsonl")
+    }
+
+    /// Held by whoever writes the history.
+    #[must_use]
+    pub fn history_lock(&self) -> PathBuf {
+        self.root.join("history.lock")
+    }
+
     /// What instances of all runs learnt about the repository.
     #[must_use]
     pub fn notes(&self) -> PathBuf {

@@ -8,6 +8,7 @@
 pub mod atomic;
 pub mod breaker;
 pub mod claims;
+pub mod history;
 pub mod inbox;
 pub mod instance_inbox;
 pub mod journal;

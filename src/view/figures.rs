@@ -105,7 +105,7 @@ fn by_estimates(snapshot: &Snapshot) -> TimeLeft {
                 Some(expected) => expected
                     .saturating_sub(in_work(task, snapshot.taken_at))
                     .max(expected / 10),
-                None => return TimeLeft::Unknown("no task has finished yet"),
+                None => return TimeLeft::Unknown("no past tasks to go by, none finished yet"),
             }
         };
         remaining.push(ms);
@@ -153,6 +153,8 @@ struct Scale {
     mean: Option<u64>,
     /// Measured milliseconds per estimated minute.
     per_minute: Option<u64>,
+    /// Whose estimates they are.
+    estimates: &'static str,
 }
 
 impl Scale {
@@ -172,7 +174,15 @@ impl Scale {
             _ if done.is_empty() => Some(60_000),
             _ => None,
         };
+        let learned = unsettled(snapshot)
+            .filter(|t| t.estimate_is_learned)
+            .count();
         Self {
+            estimates: match learned {
+                0 => "the plan's estimates",
+                n if n == unsettled(snapshot).count() => "past tasks here",
+                _ => "the plan's estimates and past tasks here",
+            },
             finished: done.len(),
             mean: worked.checked_div(done.len() as u64),
             per_minute: per_minute
@@ -190,8 +200,8 @@ impl Scale {
     fn basis(&self) -> String {
         let finished = super::page::plural(self.finished, "finished task");
         match (self.per_minute.is_some(), self.finished) {
-            (true, 0) => "the plan's estimates".to_owned(),
-            (true, _) => format!("the plan's estimates and {finished}"),
+            (true, 0) => self.estimates.to_owned(),
+            (true, _) => format!("{} and {finished}", self.estimates),
             (false, _) => finished,
         }
     }
@@ -340,7 +350,7 @@ mod tests {
         let left = |sample: Sample| time_left(&sample.build());
         assert_eq!(
             left(Sample::chain(3)),
-            TimeLeft::Unknown("no task has finished yet")
+            TimeLeft::Unknown("no past tasks to go by, none finished yet")
         );
         // One of 60 s is done; one is 20 s in, one has yet to start: 40 + 60.
         assert_eq!(

@@ -12,6 +12,7 @@ use super::merging;
 use super::page::{Page, bar, cell, columns, fit, one_line, plural};
 use super::snapshot::{Snapshot, Standing, TaskView, Word};
 use super::summary;
+use crate::core::history::Price;
 
 /// The block that opens a run: the tasks with their roles, where they are worked on, how
 /// long it probably takes.
@@ -56,6 +57,11 @@ pub fn start_block(snapshot: &Snapshot, page: &Page) -> String {
         text.push_str(&format!("instances   at most {workers} at once\n"));
     }
     text.push_str(&format!("completion  {}\n", completion(snapshot)));
+    let learned = snapshot.settings.as_ref().map(|s| &s.learned);
+    if let Some(Price { usd, tasks }) = learned.and_then(|learned| learned.price) {
+        let line = format!("cost        about ${usd:.2} per task (from {tasks} tasks here)\n");
+        text.push_str(&line);
+    }
     text
 }
 
@@ -327,7 +333,7 @@ mod tests {
         [ ] phase 3  0/1  t3
 
         instances   at most 5 at once
-        completion  unknown (no task has finished yet)
+        completion  unknown (no past tasks to go by, none finished yet)
         "#);
     }
 

@@ -4,6 +4,7 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::core::estimate::{PlanEstimate, estimate};
+use crate::core::history::{Learned, NotEnough, Price};
 use crate::core::id::listed;
 use crate::core::plan::{Emergency, Faults, Note, Priority, TaskIx, ValidPlan};
 
@@ -35,6 +36,17 @@ const SHOWN_TEXT: usize = 300;
 /// estimate where the plan gives one. Ends with a newline.
 #[must_use]
 pub fn render(plan: &ValidPlan, notes: &[Note], options: &Options) -> String {
+    render_with(plan, notes, &Learned::default(), options)
+}
+
+/// The same with what earlier runs of the repository teach about it.
+#[must_use]
+pub fn render_with(
+    plan: &ValidPlan,
+    notes: &[Note],
+    learned: &Learned,
+    options: &Options,
+) -> String {
     let mut page = Page::new(options);
     if let Some(emergency) = plan.emergency() {
         page.emergency(plan, emergency);
@@ -44,10 +56,11 @@ pub fn render(plan: &ValidPlan, notes: &[Note], options: &Options) -> String {
     }
     page.size(plan, options.workers.max(1));
     for (number, phase) in plan.phases().iter().enumerate() {
-        page.phase(plan, number + 1, phase);
+        page.phase(plan, learned, number + 1, phase);
     }
     page.sequence(plan);
-    page.estimate(plan, options.workers.max(1));
+    page.estimate(plan, learned, options.workers.max(1));
+    page.learned(learned);
     if !notes.is_empty() {
         page.heading("Notes");
         for note in notes {
@@ -180,7 +193,7 @@ impl Page {
         self.line(&line);
     }
 
-    fn phase(&mut self, plan: &ValidPlan, number: usize, phase: &[TaskIx]) {
+    fn phase(&mut self, plan: &ValidPlan, learned: &Learned, number: usize, phase: &[TaskIx]) {
         let together = if phase.len() > 1 {
             " (in parallel)"
         } else {
@@ -197,6 +210,8 @@ impl Page {
             }
             if let Some(minutes) = task.estimated_minutes {
                 facts.push(format!("about {minutes} min"));
+            } else if let Some(guess) = learned.durations.get(&task.name) {
+                facts.push(format!("about {} min, {}", guess.minutes, guess.basis()));
             }
             if let Some(number) = task.issue_number {
                 facts.push(format!("issue #{number}"));
@@ -214,6 +229,14 @@ impl Page {
             ));
             if let Some(description) = &task.description {
                 self.paragraph(6, "", &shown(description), Style::new().dimmed());
+            }
+            if let Some(NotEnough { failed, tries }) = learned.stronger.get(&task.name) {
+                let why = format!(
+                    "the stronger model: {failed} of {tries} tries at {} tasks here failed their \
+                     gate without it",
+                    task.kind
+                );
+                self.paragraph(6, "begins with ", &why, Style::new());
             }
             let declared = plan.declared_deps(*ix);
             if !declared.is_empty() {
@@ -284,13 +307,26 @@ impl Page {
         }
     }
 
-    fn estimate(&mut self, plan: &ValidPlan, workers: usize) {
-        let line = match estimate(plan, workers) {
+    fn learned(&mut self, learned: &Learned) {
+        if let Some(Price { usd, tasks }) = learned.price {
+            let line = format!("about ${usd:.2} per task, from {tasks} tasks here");
+            self.paragraph(0, "Cost: ", &line, Style::new());
+        }
+    }
+
+    fn estimate(&mut self, plan: &ValidPlan, learned: &Learned, workers: usize) {
+        let line = match estimate(plan, learned, workers) {
             PlanEstimate::Known {
                 in_sequence,
                 at_best,
                 with_workers,
+                learned,
             } => {
+                let basis = match learned {
+                    0 => "sums of the plan's own estimates",
+                    n if n == plan.len() => "from how long past tasks here took",
+                    _ => "from the plan's own estimates and how long past tasks here took",
+                };
                 let best = if at_best < with_workers {
                     format!(", {at_best} min with enough workers")
                 } else {
@@ -298,12 +334,15 @@ impl Page {
                 };
                 format!(
                     "{with_workers} min with {workers} at once{best}, {in_sequence} min one after the \
-                     other (sums of the plan's own estimates; merging and verifying not included)"
+                     other ({basis}; merging and verifying not included)"
                 )
             }
-            PlanEstimate::Unknown { given: 0 } => "unknown (the plan gives none)".to_owned(),
+            PlanEstimate::Unknown { given: 0 } => {
+                "unknown (the plan gives none, and there are too few past tasks here)".to_owned()
+            }
             PlanEstimate::Unknown { given } => {
-                format!("unknown (only {given} of {} tasks give one)", plan.len())
+                let all = plan.len();
+                format!("unknown (something is known of {given} of {all} tasks only)")
             }
         };
         self.text.push('\n');

@@ -1,7 +1,7 @@
 //! `orchestra status resources`: memory, CPU, disk, tokens and money.
 
 use super::figures;
-use super::machine::Machine;
+use super::machine::{Admitted, Machine};
 use super::page::{Page, bytes, cell, cell_right, count, fit, money};
 use super::snapshot::{Snapshot, TaskView};
 use super::summary;
@@ -113,16 +113,23 @@ fn system(machine: &Machine, page: &Page) -> String {
         text.push_str(&format!("{}{value}\n", page.faint(&format!("{label:<11}"))));
     };
     let unknown = || "?".to_owned();
+    let figures = &machine.figures;
+    if let Some(admitted) = &machine.admitted {
+        let why = admitted.why.as_ref().map(|why| format!(": {why}"));
+        let Admitted { slots, wanted, .. } = admitted;
+        let why = why.unwrap_or_default();
+        line("at once", format!("{slots} of {wanted}{why}"));
+    }
     line(
         "memory",
-        match (machine.memory_available, machine.memory_total) {
+        match (figures.memory_available, figures.memory_total) {
             (Some(free), Some(total)) => format!("{} free of {}", bytes(free), bytes(total)),
             _ => unknown(),
         },
     );
     line(
         "load",
-        match (machine.load, machine.cpus) {
+        match (figures.load1, figures.cpus) {
             (Some(load), Some(cpus)) => format!("{load:.1} on {cpus} CPUs"),
             (Some(load), None) => format!("{load:.1}"),
             _ => unknown(),
@@ -130,7 +137,7 @@ fn system(machine: &Machine, page: &Page) -> String {
     );
     line(
         "disk",
-        machine
+        figures
             .disk_free
             .map_or_else(unknown, |n| format!("{} free", bytes(n))),
     );
@@ -152,11 +159,19 @@ mod tests {
         .working("api-endpoints", 90, None)
         .build();
         let machine = Machine {
-            memory_total: Some(16_000_000_000),
-            memory_available: Some(9_500_000_000),
-            load: Some(1.5),
-            cpus: Some(8),
-            disk_free: Some(120_000_000_000),
+            figures: crate::core::admission::Machine {
+                memory_total: Some(16_000_000_000),
+                memory_available: Some(9_500_000_000),
+                load1: Some(1.5),
+                cpus: Some(8.0),
+                disk_free: Some(120_000_000_000),
+                ..Default::default()
+            },
+            admitted: Some(Admitted {
+                slots: 3,
+                wanted: 5,
+                why: Some("memory".to_owned()),
+            }),
             worktrees: [("api-endpoints".to_owned(), 45_000_000)].into(),
         };
         (snapshot, machine)
@@ -175,6 +190,7 @@ mod tests {
         search              -         -      -         -         -         -
         together                 210 MB            45 MB    109.2k     $0.50
 
+        at once    3 of 5: memory
         memory     9.5 GB free of 16 GB
         load       1.5 on 8 CPUs
         disk       120 GB free

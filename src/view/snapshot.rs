@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::core::attempt::{AttemptEnd, SessionId};
 use crate::core::budget::Limit;
+use crate::core::history::Learned;
 use crate::core::id::{OrchestrationId, TaskName, listed};
 use crate::core::plan::{Limits, OverlapPolicy, Priority, ValidPlan};
 use crate::core::record::{IntegrationEnd, MergeMode, Place, Record, Resolution, Verdict};
@@ -84,6 +85,8 @@ pub struct TaskView {
     pub issue_number: Option<u64>,
     /// How long the plan says that it takes, in minutes.
     pub estimated_minutes: Option<u32>,
+    /// Whether that is what past tasks took rather than what the plan says.
+    pub estimate_is_learned: bool,
     /// How often it may be tried.
     pub max_attempts: u32,
     /// Positions of the tasks whose results it needs.
@@ -182,6 +185,7 @@ impl TaskView {
             priority: Priority::default(),
             issue_number: None,
             estimated_minutes: None,
+            estimate_is_learned: false,
             max_attempts: 1,
             needs: Vec::new(),
             after: Vec::new(),
@@ -496,6 +500,8 @@ impl Snapshot {
             Some(settings) => settings.facts(plan),
             None => TaskFacts::of(plan, 1, Limit::default()),
         };
+        let nothing = Learned::default();
+        let learned = self.settings.as_ref().map_or(&nothing, |s| &s.learned);
         let positions =
             |list: &[crate::core::graph::TaskIx]| list.iter().map(|i| i.index()).collect();
         self.tasks = plan
@@ -511,7 +517,12 @@ impl Snapshot {
                     .map(str::to_owned),
                 priority: task.priority,
                 issue_number: task.issue_number,
-                estimated_minutes: task.estimated_minutes,
+                estimated_minutes: task.estimated_minutes.or_else(|| {
+                    let guess = learned.durations.get(&task.name)?;
+                    Some(guess.minutes)
+                }),
+                estimate_is_learned: task.estimated_minutes.is_none()
+                    && learned.durations.contains_key(&task.name),
                 max_attempts: facts.max_attempts,
                 needs: positions(&facts.needs),
                 after: positions(&facts.after),

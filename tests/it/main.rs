@@ -8,6 +8,7 @@
     reason = "tests start processes and fail loudly"
 )]
 
+mod admission;
 mod architecture;
 mod asking;
 mod chaos;
@@ -22,6 +23,7 @@ mod faults;
 mod full_disk;
 mod gate;
 mod harness;
+mod history;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;

@@ -265,7 +265,7 @@ fn a_conflict_that_no_instance_resolves_waits_for_a_person_and_is_delivered_then
     let refused = room.orchestra(&["control", "answer", "loud", "Hello"]);
     assert_ne!(refused.code, 0);
     assert!(
-        refused.err.contains("no running instance"),
+        refused.err.contains("no instance that could be told"),
         "{}",
         refused.err
     );

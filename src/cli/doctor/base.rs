@@ -9,11 +9,10 @@ use super::super::Context;
 use super::super::run::find_claude;
 use super::super::settings_flags::{SettingsFlags, resolved};
 use super::Checks;
-use crate::agent::{CommandSpec, process};
+use crate::agent::{CommandSpec, machine, process};
 use crate::conduct::worktree::default_folder;
 use crate::format::config::AgentKind;
 use crate::git::{MINIMUM_GIT, Repo, git_version};
-use crate::view::machine::disk_free;
 use crate::view::page::{bytes, one_line};
 
 /// Below this the disk is a warning, bytes.
@@ -171,7 +170,7 @@ fn version_of(program: &Path, cx: &Context<'_>) -> Option<String> {
 }
 
 pub(super) fn disk(checks: &mut Checks, folder: &Path) {
-    match disk_free(folder) {
+    match machine::disk(folder).map(|(_, free)| free) {
         Some(free) if free < LITTLE_DISK => checks.warn(
             "disk",
             format!(

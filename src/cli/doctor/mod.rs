@@ -162,6 +162,9 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             }
         }
         runs::count(&mut checks, &scene);
+        if let Some(line) = super::history::in_a_line(&scene.layout) {
+            checks.good("history", line);
+        }
     }
     let usable = checks.0.iter().all(|c| c.state != State::Bad);
     let exit = if !usable {

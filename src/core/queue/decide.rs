@@ -149,9 +149,10 @@ impl<'a> Decider<'a> {
 
     // ---- What is merged next.
 
-    /// The done tasks that integration is about, dependencies first.
+    /// The done tasks that integration is about and that are not proven yet, dependencies
+    /// first.
     fn wanted(&self) -> Vec<TaskIx> {
-        let order = self.state.merge_order();
+        let order = self.state.unmerged();
         match &self.queue.only {
             Some(only) => order
                 .into_iter()
@@ -164,10 +165,21 @@ impl<'a> Decider<'a> {
     /// The done tasks without which a task's result cannot be merged, however far away: those
     /// that it builds on, and those with which the results of resolvers were merged.
     fn contained(&self, ix: TaskIx) -> BTreeSet<TaskIx> {
-        self.below(ix, true)
+        self.below(ix, true, |_| true)
     }
 
-    fn below(&self, ix: TaskIx, with_resolved: bool) -> BTreeSet<TaskIx> {
+    /// Those of [`Decider::contained`] that are not in the chain or on the base branch yet.
+    /// What such a one builds on is there with it, so that the search ends there.
+    fn missing(&self, ix: TaskIx) -> BTreeSet<TaskIx> {
+        self.below(ix, true, |ix| !self.queue.is_settled(self.state.name(ix)))
+    }
+
+    fn below(
+        &self,
+        ix: TaskIx,
+        with_resolved: bool,
+        counts: impl Fn(TaskIx) -> bool,
+    ) -> BTreeSet<TaskIx> {
         let mut found = BTreeSet::new();
         let mut todo = vec![ix];
         while let Some(at) = todo.pop() {
@@ -184,7 +196,7 @@ impl<'a> Decider<'a> {
                 .chain(resolved)
             {
                 let done = matches!(self.state.task(before).state, TaskState::Done { .. });
-                if done && before != ix && found.insert(before) {
+                if done && before != ix && counts(before) && found.insert(before) {
                     todo.push(before);
                 }
             }
@@ -193,12 +205,15 @@ impl<'a> Decider<'a> {
     }
 
     fn item(&self, ix: TaskIx) -> Option<QueueItem> {
+        self.item_with(ix, self.contained(ix))
+    }
+
+    fn item_with(&self, ix: TaskIx, contained: BTreeSet<TaskIx>) -> Option<QueueItem> {
         let TaskState::Done { head, .. } = &self.state.task(ix).state else {
             return None;
         };
         let task = self.state.name(ix).clone();
-        let needs = self
-            .contained(ix)
+        let needs = contained
             .into_iter()
             .map(|ix| self.state.name(ix))
             .filter(|name| !self.queue.is_delivered(name))
@@ -216,6 +231,7 @@ impl<'a> Decider<'a> {
         let queue = self.queue;
         let tip = queue.tip();
         let mut ready: Vec<QueueItem> = Vec::new();
+        let mut ready_names: BTreeSet<TaskName> = BTreeSet::new();
         let mut conflict: Option<&QueueConflict> = None;
         for ix in self.wanted() {
             let task = self.state.name(ix);
@@ -238,22 +254,24 @@ impl<'a> Decider<'a> {
                     },
                 ));
             }
-            let Some(item) = self.item(ix) else { continue };
+            let Some(item) = self.item_with(ix, self.missing(ix)) else {
+                continue;
+            };
             if let Some(lost) = item.needs.iter().find(|n| queue.aside.contains_key(*n)) {
                 let task = item.task.clone();
                 let why = AsideWhy::Because { task: lost.clone() };
                 return Some(set_aside(&task, why));
             }
-            let there = |name: &TaskName| {
-                queue.is_proven(name) || ready.iter().any(|item| item.task == *name)
-            };
-            if !item.needs.iter().all(there) {
+            if !item.needs.iter().all(|name| ready_names.contains(name)) {
                 continue;
             }
             match queue.conflicts.get(task) {
                 // It was tried on just this commit.
                 Some(known) if Some(&known.at) == tip => conflict = conflict.or(Some(known)),
-                _ => ready.push(item),
+                _ => {
+                    ready_names.insert(item.task.clone());
+                    ready.push(item);
+                }
             }
         }
         if !ready.is_empty() {
@@ -407,7 +425,10 @@ impl<'a> Decider<'a> {
         let others: Vec<&TaskName> = chain.iter().copied().filter(|t| !own.contains(t)).collect();
         // Those that cannot be taken out, though it does not build on them.
         let fixed = || -> Vec<TaskName> {
-            let below = self.state.find(&link.task).map(|ix| self.below(ix, false));
+            let below = self
+                .state
+                .find(&link.task)
+                .map(|ix| self.below(ix, false, |_| true));
             let strange = |task: &&TaskName| {
                 let ix = self.state.find(task);
                 !ix.zip(below.as_ref())

@@ -1,7 +1,9 @@
 //! Runs of the state machine in virtual time against a simulated world: random graphs,
 //! random ends, random requests, and a crash of the conductor after any event.
 
+mod large;
 mod policies;
+mod scale;
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 

@@ -99,7 +99,7 @@ fn a_plan_of_names_only() {
 
     Overlaps: cannot be foreseen, as no task names its files
 
-    Estimate: unknown (the plan gives none)
+    Estimate: unknown (the plan gives none, and there are too few past tasks here)
 
     Notes
       tasks: without prompt and description the name is all that an instance is told: api, docs
