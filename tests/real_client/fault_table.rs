@@ -200,6 +200,7 @@ fn check(name: &str) {
     let tries = row.ever.starts.len().max(row.once.starts.len()).to_string();
     let environment = [
         ("CLAUDE_CODE_MAX_RETRIES", "1"),
+        ("ORCHESTRA_ADMISSION", "off"),
         ("ORCHESTRA_MAX_ATTEMPTS", tries.as_str()),
         ("ORCHESTRA_OUTAGES", &tries),
         ("ORCHESTRA_RETRY_BASE_MS", "20"),
