@@ -10,7 +10,7 @@ use orchestra::store::journal;
 use orchestra::store::layout::Layout;
 use serde_json::json;
 
-use crate::fault_rows::{ROWS, Trace};
+use crate::fault_rows::{ROWS, Row, Trace};
 use crate::killed::processes;
 use crate::run::{orchestra, stdout};
 use crate::support::client::{Home, claude};
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Play {
     /// What the model answers when the fault is due.
     fault: Box<dyn Fn(&Request) -> Reply + Send + Sync>,
-    /// How many answers the fault takes, when it happens once.
+    /// How many answers the fault takes when it happens once, and ends no attempt.
     answers: usize,
     settings: Vec<(&'static str, &'static str)>,
     /// What follows the client in a program of its own, as shell lines.
@@ -62,9 +62,17 @@ impl Play {
     }
 }
 
-/// How a client, which tries again once, is refused so that its turn fails.
 fn refused(reply: Reply) -> Play {
-    Play::reply(reply.header("retry-after", "0")).answers(2)
+    Play::reply(reply.header("retry-after", "0"))
+}
+
+/// The connection breaks in the middle of an answer, streamed or not.
+fn broken(request: &Request) -> Reply {
+    if request.body["stream"] == true {
+        return Reply::text("so far and").cut();
+    }
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n";
+    Reply::Raw(format!("{head}{{\"id\":").into_bytes())
 }
 
 fn the(name: &str) -> Play {
@@ -77,12 +85,10 @@ fn the(name: &str) -> Play {
             let words = format!("Claude AI usage limit reached|{}", now.as_secs() + 8);
             refused(Reply::error(429, "rate_limit_error", words))
         }
-        "connection_reset" => Play::reply(Reply::text("so far and").cut()).answers(2),
-        "answer_without_end" => {
-            Play::reply(Reply::text("so far and").without_message_stop()).answers(2)
-        }
+        "connection_reset" => Play::of(broken),
+        "answer_without_end" => Play::reply(Reply::text("so far and").without_message_stop()),
         "hang_before_result" => {
-            Play::reply(Reply::Hang).with("ORCHESTRA_PROVIDER_SILENCE_SECONDS", "4")
+            Play::reply(Reply::Hang).with("ORCHESTRA_PROVIDER_SILENCE_SECONDS", "3")
         }
         // Done, and then the program in which the client is does not end.
         "hang_after_result" => {
@@ -93,24 +99,24 @@ fn the(name: &str) -> Play {
         "crash_segv" => Play::bash("kill -SEGV $PPID; sleep 600"),
         "crash_kill" => Play::bash("kill -KILL $PPID; sleep 600"),
         "memory_tool" => Play::bash("head -c 600M /dev/zero | tail -c 600M | sleep 600")
-            .with("ORCHESTRA_MAX_MEMORY_MB", "800"),
+            .with("ORCHESTRA_MAX_MEMORY_MB", "500"),
         "done_uncommitted" => Play::reply(Reply::text("Done.")),
         "done_red" => Play::of(|request| {
             let red = cwd(request).join("red").exists();
             if red {
                 Reply::text("Done.")
             } else {
-                Reply::bash("echo x > red; git add red; git commit -qm Red")
+                Reply::bash("echo x > red; git add -A; git commit -qm Red")
             }
         })
         .answers(2),
         "huge_line" => Play::bash("head -c 100000000 /dev/zero | tr '\\0' x"),
         "invalid_utf8" => Play::bash("printf '\\377\\376 and \\200\\n'"),
         "tool_busy" => {
-            Play::bash("for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; : $(seq 20000); sleep 0.8; done")
-                .with("ORCHESTRA_TOOL_SILENCE_SECONDS", "4")
+            Play::bash("for i in 1 2 3 4 5 6 7; do echo $i; : $(seq 20000); sleep 0.8; done")
+                .with("ORCHESTRA_TOOL_SILENCE_SECONDS", "3")
         }
-        "tool_idle" => Play::bash("tail -f /dev/null").with("ORCHESTRA_TOOL_SILENCE_SECONDS", "4"),
+        "tool_idle" => Play::bash("tail -f /dev/null").with("ORCHESTRA_TOOL_SILENCE_SECONDS", "3"),
         "daemon" => {
             let seconds = 500_000_000 + std::process::id();
             let mut play = Play::bash(&format!(
@@ -139,7 +145,8 @@ fn is_committed(tree: &Path, file: &str) -> bool {
 }
 
 /// What the model says for a task: what is to be done next is seen in the worktree.
-fn model(play: Play, fails: [bool; 2]) -> Script {
+fn model(play: Play, row: &'static Row, repository: &Path) -> Script {
+    let repository = repository.to_owned();
     let faults = [AtomicUsize::new(0), AtomicUsize::new(0)];
     Script::new().rule(move |request| {
         let names = ["once", "ever"];
@@ -155,7 +162,13 @@ fn model(play: Play, fails: [bool; 2]) -> Script {
             )));
         }
         let given = faults[at].fetch_add(1, Ordering::SeqCst);
-        let due = (at == 1 && fails[1]) || given < play.answers;
+        let course = [&row.once, &row.ever][at];
+        let due = match course.class {
+            _ if !course.done => true,
+            // However often the client tries by itself.
+            Some(_) => !log(&repository).contains(&format!(" {task}: attempt failed")),
+            None => given < play.answers,
+        };
         if due {
             return Some((play.fault)(request));
         }
@@ -165,6 +178,12 @@ fn model(play: Play, fails: [bool; 2]) -> Script {
         }
         Some(Reply::text("Done."))
     })
+}
+
+/// What the run of a repository says for people.
+fn log(repository: &Path) -> String {
+    let run = Layout::new(repository).runs().pop().expect("a run");
+    fs::read_to_string(run.log()).unwrap_or_default()
 }
 
 /// Plays a row, and looks at everything that the table says about it.
@@ -181,6 +200,7 @@ fn check(name: &str) {
     let tries = row.ever.starts.len().max(row.once.starts.len()).to_string();
     let environment = [
         ("CLAUDE_CODE_MAX_RETRIES", "1"),
+        ("ORCHESTRA_ADMISSION", "off"),
         ("ORCHESTRA_MAX_ATTEMPTS", tries.as_str()),
         ("ORCHESTRA_OUTAGES", &tries),
         ("ORCHESTRA_RETRY_BASE_MS", "20"),
@@ -193,7 +213,7 @@ fn check(name: &str) {
     ];
     let settings = play.settings.clone();
     let (gone, wrapper) = (play.gone.clone(), play.wrapper);
-    let server = ModelServer::start(model(play, [!row.once.done, !row.ever.done]));
+    let server = ModelServer::start(model(play, row, &repository));
     let mut command = orchestra(&home, &server, &repository);
     command.envs(environment).envs(settings);
     if let Some(after) = wrapper {
@@ -212,7 +232,7 @@ fn check(name: &str) {
         .unwrap();
     assert!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());
     let run = Layout::new(&repository).runs().pop().expect("a run");
-    let log = fs::read_to_string(run.log()).unwrap();
+    let log = log(&repository);
     let told = format!("{name}\n{}\n--- log\n{log}", stdout(&output));
 
     // It ends, as it is said, and nothing of it runs.

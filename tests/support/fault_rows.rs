@@ -111,7 +111,7 @@ const fn nudged(
         name,
         fault,
         once: goes_on(says[0]),
-        ever: fails(FailureClass::Hang, says[1], &[F, R]),
+        ever: fails(FailureClass::Hang, says[1], &[F]),
         remedy,
         real: false,
     }
