@@ -38,22 +38,27 @@ fn try_keep(context: &Context, task: &TaskName, place: &Place) -> Result<(), Git
     let Some(work) = repo.snapshot(&place.worktree, &message)? else {
         return Ok(());
     };
-    if !is_kept(context, task, &work)? {
-        repo.backup(run.id(), task, BackupKind::Snapshot, &work)?;
-    }
+    keep_snapshot(context, task, &work)?;
     Ok(())
 }
 
-/// Whether a backup of the task holds the same files: a snapshot is a commit of its own each
-/// time.
-fn is_kept(context: &Context, task: &TaskName, work: &Oid) -> Result<bool, GitError> {
-    let repo = &context.repo;
+/// Keeps a snapshot of a worktree, unless a backup of the task holds the same files already: a
+/// snapshot is a commit of its own each time. Returns the name of the backup.
+///
+/// # Errors
+/// When git fails.
+pub(super) fn keep_snapshot(
+    context: &Context,
+    task: &TaskName,
+    work: &Oid,
+) -> Result<String, GitError> {
+    let (repo, run) = (&context.repo, &context.run);
     let tree = repo.tree_of(work)?;
     let folder = format!("/{task}/{}/", BackupKind::Snapshot.as_str());
-    for (name, oid) in repo.backups(context.run.id())? {
+    for (name, oid) in repo.backups(run.id())? {
         if name.contains(&folder) && repo.tree_of(&oid)? == tree {
-            return Ok(true);
+            return Ok(name);
         }
     }
-    Ok(false)
+    repo.backup(run.id(), task, BackupKind::Snapshot, work)
 }

@@ -30,6 +30,9 @@ pub(super) trait Source: std::fmt::Debug {
     /// A word for it in files and sentences: `provider`.
     fn name(&self) -> &'static str;
 
+    /// The number of instances is about to change: for whom that matters at once.
+    fn sized(&mut self, _state: &State) {}
+
     /// Looks, quickly.
     fn look(&mut self, state: &State, now: Timestamp) -> Sight;
 
@@ -91,6 +94,18 @@ impl Surroundings {
         for source in &mut self.sources {
             source.follow(record);
         }
+    }
+
+    /// What was decided changes the number of instances, before it is carried out.
+    pub(super) fn sized(&mut self, state: &State) {
+        for source in &mut self.sources {
+            source.sized(state);
+        }
+    }
+
+    /// The next look is due at once.
+    pub(super) fn look_again(&mut self) {
+        self.next = Instant::now();
     }
 
     /// Looks if it is time; the conditions when they changed.

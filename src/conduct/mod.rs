@@ -254,7 +254,14 @@ impl Conductor {
         self.read_inbox()?;
         while !self.is_over() {
             match self.signals.recv_timeout(self.patience()) {
-                Ok(Signal::Event(event)) => self.take(&event)?,
+                Ok(Signal::Event(event)) => {
+                    if matches!(event, Event::Ended { .. }) {
+                        // Why it ended may be why nothing else should start.
+                        self.surroundings.look_again();
+                        self.heed_surroundings()?;
+                    }
+                    self.take(&event)?;
+                }
                 Ok(Signal::Unwatched(unwatched)) => {
                     if let Some(event) = self.work.judge(*unwatched) {
                         self.take(&event)?;
@@ -275,15 +282,20 @@ impl Conductor {
                 self.wake = None;
                 self.take(&Event::Tick)?;
             }
-            if let Some(conditions) = self.look_around() {
-                self.take(&Event::Conditions(conditions))?;
-            }
+            self.heed_surroundings()?;
             self.read_inbox()?;
         }
         if matches!(self.state.phase(), Phase::Finished { closed: true, .. }) {
             surroundings::forget(&self.context.run);
         }
         Ok(())
+    }
+
+    fn heed_surroundings(&mut self) -> Result<(), ConductError> {
+        match self.look_around() {
+            Some(conditions) => self.take(&Event::Conditions(conditions)),
+            None => Ok(()),
+        }
     }
 
     /// What the world outside allows, when that changed.
@@ -313,6 +325,9 @@ impl Conductor {
         let verifying = self.verifying();
         let out = step(&mut self.state, event, now());
         self.commit(&out.records)?;
+        if !out.records.is_empty() {
+            self.surroundings.sized(&self.state);
+        }
         if let Some(commit) = verifying {
             self.tell_if_flaky(&commit);
         }

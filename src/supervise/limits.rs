@@ -3,12 +3,13 @@
 //! There is no fixed form: `You've hit your limit · resets 3am (Europe/Berlin)`,
 //! `5-hour limit reached ∙ resets 3pm`, `resets Nov 25, 5pm`,
 //! `Claude AI usage limit reached|1760000000`, dates in RFC 3339, seconds to wait. A time of
-//! the day or a date without a year is the next one to come. A zone that is named counts, also
-//! when this machine does not know it; without one the machine's own is meant.
+//! the day or a date without a year is the next one to come. A zone that is named counts if
+//! this machine's zone files know it; else its own is meant.
 
-use chrono::{DateTime, Datelike, Days, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime};
-use chrono::{TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{
+    DateTime, Datelike, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta,
+    TimeZone, Utc,
+};
 
 use crate::core::time::Timestamp;
 
@@ -39,9 +40,71 @@ const MONTHS: [&str; 12] = [
 
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
+/// How clocks are set somewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Zone {
+    /// As on this machine.
+    Here,
+    /// As everywhere.
+    Utc,
+    /// As a zone file says.
+    Named(tz::TimeZone),
+}
+
+impl Zone {
+    /// The zone of a name: `Europe/Berlin`, `UTC`.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        if ["UTC", "GMT", "Z"].contains(&name.to_ascii_uppercase().as_str()) {
+            return Some(Self::Utc);
+        }
+        // It becomes a path.
+        let is_part = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_uppercase())
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "_-+".contains(c))
+        };
+        if !name.contains('/') || !name.split('/').all(is_part) {
+            return None;
+        }
+        tz::TimeZone::from_posix_tz(&format!(":{name}"))
+            .ok()
+            .map(Self::Named)
+    }
+
+    /// How far clocks are ahead of UTC at that time.
+    fn ahead(&self, at: NaiveDateTime) -> TimeDelta {
+        let seconds = match self {
+            Self::Here => Local.offset_from_utc_datetime(&at).fix().local_minus_utc(),
+            Self::Utc => 0,
+            Self::Named(zone) => zone
+                .find_local_time_type(at.and_utc().timestamp())
+                .map_or(0, tz::LocalTimeType::ut_offset),
+        };
+        TimeDelta::seconds(i64::from(seconds))
+    }
+
+    fn date(&self, at: DateTime<Utc>) -> NaiveDate {
+        let at = at.naive_utc();
+        (at + self.ahead(at)).date()
+    }
+
+    /// When clocks show this: the first time if they do so twice, and an hour later if they
+    /// never do, as they were put forward.
+    fn when(&self, shown: NaiveDateTime) -> DateTime<Utc> {
+        let (before, after) = (
+            self.ahead(shown - TimeDelta::days(1)),
+            self.ahead(shown + TimeDelta::days(1)),
+        );
+        let fits = |ahead: &TimeDelta| self.ahead(shown - *ahead) == *ahead;
+        let ahead = [before, after].into_iter().find(fits);
+        (shown - ahead.unwrap_or(before)).and_utc()
+    }
+}
+
 /// When the limit that a text tells of is reset: the first of the times that it names. None
 /// when it names none. `local` is the zone of the machine.
-pub(crate) fn resets_at<Z: TimeZone>(text: &str, now: Timestamp, local: &Z) -> Option<Timestamp> {
+pub(crate) fn resets_at(text: &str, now: Timestamp, local: &Zone) -> Option<Timestamp> {
     let now = DateTime::<Utc>::from_timestamp_millis(now.0)?;
     let lower = text.to_ascii_lowercase();
     let behind_bar = lower
@@ -63,7 +126,7 @@ pub(crate) fn of_epoch(number: u64) -> Option<Timestamp> {
     Some(Timestamp(epoch(&number.to_string())?.timestamp_millis()))
 }
 
-fn when<Z: TimeZone>(tail: &str, now: DateTime<Utc>, local: &Z) -> Option<DateTime<Utc>> {
+fn when(tail: &str, now: DateTime<Utc>, local: &Zone) -> Option<DateTime<Utc>> {
     let words: Vec<&str> = tail
         .split(|c: char| c.is_whitespace() || ",;\"'`=".contains(c))
         .map(|word| word.trim_matches(|c: char| ":·∙.!?".contains(c)))
@@ -155,7 +218,7 @@ struct Moment {
     day: Option<u32>,
     weekday: Option<u32>,
     time: Option<NaiveTime>,
-    zone: Option<Tz>,
+    zone: Option<Zone>,
 }
 
 impl Moment {
@@ -192,7 +255,7 @@ impl Moment {
                 if after.is_some_and(|after| after == "am" || after == "pm") {
                     words.next();
                 }
-            } else if let Some(zone) = zone(bare).filter(|_| this.is_told()) {
+            } else if let Some(zone) = Zone::named(bare).filter(|_| this.is_told()) {
                 this.zone = Some(zone);
                 break;
             } else if !["at", "on", "the"].contains(&lower.as_str()) {
@@ -209,48 +272,33 @@ impl Moment {
     }
 
     /// The next such moment.
-    fn next<Z: TimeZone>(&self, now: DateTime<Utc>, local: &Z) -> Option<DateTime<Utc>> {
-        match self.zone {
-            Some(zone) => self.next_in(now, &zone),
+    fn next(&self, now: DateTime<Utc>, local: &Zone) -> Option<DateTime<Utc>> {
+        let zone = match &self.zone {
+            Some(zone) => zone,
             // The client words a bare date in UTC.
-            None if self.time.is_none() => self.next_in(now, &Utc),
-            None => self.next_in(now, local),
-        }
-    }
-
-    fn next_in<Z: TimeZone>(&self, now: DateTime<Utc>, zone: &Z) -> Option<DateTime<Utc>> {
-        let today = now.with_timezone(zone).date_naive();
+            None if self.time.is_none() => &Zone::Utc,
+            None => local,
+        };
+        let today = zone.date(now);
         let time = self.time.unwrap_or(NaiveTime::MIN);
-        let at = |date: NaiveDate| in_zone(date.and_time(time), zone);
-        let to_come = |date: NaiveDate| at(date).filter(|at| *at > now - JUST_NOW);
+        let at = |date: NaiveDate| zone.when(date.and_time(time));
+        let to_come = |date: NaiveDate| Some(at(date)).filter(|at| *at > now - JUST_NOW);
         if let (Some(month), Some(day)) = (self.month, self.day) {
             return match self.year {
-                Some(year) => at(NaiveDate::from_ymd_opt(year, month, day)?),
+                Some(year) => Some(at(NaiveDate::from_ymd_opt(year, month, day)?)),
                 // Not by adding years: the 29th of February is not in each.
                 None => (today.year()..today.year() + 9)
                     .filter_map(|year| NaiveDate::from_ymd_opt(year, month, day))
                     .find_map(to_come),
             };
         }
-        // Yesterday: just passed at midnight.
-        let mut dates =
-            (0..9).filter_map(|n| (today - Days::new(1)).checked_add_days(Days::new(n)));
+        // From yesterday on: it may have passed just before midnight.
+        let mut dates = (0..9).filter_map(|n| today.pred_opt()?.checked_add_days(Days::new(n)));
         dates.find_map(|date| {
             let weekday = date.weekday().num_days_from_monday();
             to_come(date).filter(|_| self.weekday.is_none_or(|wanted| wanted == weekday))
         })
     }
-}
-
-fn in_zone<Z: TimeZone>(at: NaiveDateTime, zone: &Z) -> Option<DateTime<Utc>> {
-    let found = match zone.from_local_datetime(&at) {
-        MappedLocalTime::Single(at) | MappedLocalTime::Ambiguous(at, _) => at,
-        // Left out when clocks were put forward: an hour later it is there again.
-        MappedLocalTime::None => zone
-            .from_local_datetime(&(at + TimeDelta::hours(1)))
-            .earliest()?,
-    };
-    Some(found.to_utc())
 }
 
 fn name_in(names: &[&str], word: &str) -> Option<u32> {
@@ -302,13 +350,6 @@ fn clock(word: &str, after: Option<&str>) -> Option<NaiveTime> {
         None => hour,
     };
     NaiveTime::from_hms_opt(hour, minute.unwrap_or(0), second.unwrap_or(0))
-}
-
-fn zone(word: &str) -> Option<Tz> {
-    match word.to_ascii_uppercase().as_str() {
-        "UTC" | "GMT" | "Z" => Some(Tz::UTC),
-        _ => word.parse().ok(),
-    }
 }
 
 #[cfg(test)]

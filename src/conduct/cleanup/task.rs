@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::agent::tree;
+use crate::conduct::checkpoint;
 use crate::conduct::context::Context;
 use crate::core::id::{Oid, TaskName};
 use crate::core::record::Place;
@@ -285,7 +286,10 @@ fn back_up(
         _ => None,
     };
     let mut keep = |kind, commit: &Oid| -> Result<(), GitError> {
-        let kept = repo.backup(context.run.id(), task, kind, commit)?;
+        let kept = match kind {
+            BackupKind::Snapshot => checkpoint::keep_snapshot(context, task, commit)?,
+            kind => repo.backup(context.run.id(), task, kind, commit)?,
+        };
         if !item.backups.contains(&kept) {
             item.backups.push(kept);
         }

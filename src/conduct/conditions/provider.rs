@@ -90,7 +90,8 @@ impl Source for Provider {
         "provider"
     }
 
-    fn look(&mut self, state: &State, now: Timestamp) -> Sight {
+    /// An instance may be refused as soon as it starts: it counts before that.
+    fn sized(&mut self, state: &State) {
         let running = u32::try_from(state.active().len()).unwrap_or(u32::MAX);
         if let Some(member) = &mut self.member {
             let unsettled = state
@@ -100,6 +101,10 @@ impl Source for Provider {
             // Without it the others count this run as one without instances.
             let _ = member.tell(running, wants.min(state.workers()));
         }
+    }
+
+    fn look(&mut self, state: &State, now: Timestamp) -> Sight {
+        self.sized(state);
         let heard = self.view.look();
         if heard.is_ahead(now) {
             // By a clock that was set back since; written, so that it goes on from here.

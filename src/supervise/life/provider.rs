@@ -10,7 +10,7 @@ use crate::core::time::{Millis, Timestamp};
 use crate::format::breaker_file::BreakerOrder;
 use crate::format::claude_stream::{ApiRetry, Assistant, RateLimit};
 use crate::store::breaker::{BreakerStore, Heard};
-use crate::supervise::limits;
+use crate::supervise::limits::{self, Zone};
 use crate::supervise::report::now;
 
 /// How often it is looked whether anybody waits for an answer of the provider.
@@ -93,7 +93,7 @@ impl Life<'_> {
         };
         match class {
             FailureClass::Overload => {
-                let asked = limits::resets_at(said, now(), &chrono::Local);
+                let asked = limits::resets_at(said, now(), &Zone::Here);
                 self.tell_provider(Heard::Throttled(asked.map(|at| at.since(now()))));
             }
             FailureClass::UsageLimit if !self.is_of_one_model(said) => {
@@ -107,7 +107,7 @@ impl Life<'_> {
     /// When the usage limit is reset that a text tells of.
     pub(super) fn reset_of_limit(&self, said: &str) -> Option<Timestamp> {
         let told = self.provider.told_reset();
-        told.or_else(|| limits::resets_at(said, now(), &chrono::Local))
+        told.or_else(|| limits::resets_at(said, now(), &Zone::Here))
     }
 
     fn is_of_one_model(&self, said: &str) -> bool {

@@ -1,6 +1,8 @@
-use chrono_tz::Europe::Berlin;
-
 use super::*;
+
+fn berlin() -> Zone {
+    Zone::named("Europe/Berlin").expect("this machine has zone files")
+}
 
 fn at(text: &str) -> Timestamp {
     Timestamp(
@@ -98,7 +100,7 @@ fn the_clients_words_are_understood() {
             "2026-11-21T17:00:00Z",
         ),
     ] {
-        let found = resets_at(text, now, &Berlin);
+        let found = resets_at(text, now, &berlin());
         assert_eq!(
             found,
             Some(at(expected)),
@@ -126,7 +128,7 @@ fn what_names_no_time_gives_none() {
         "try again in 99999999999999999 hours",
         "ré·resets é",
     ] {
-        let found = resets_at(text, now, &Berlin);
+        let found = resets_at(text, now, &berlin());
         let soon = text.contains("· 3pm");
         assert_eq!(
             found.is_some(),
@@ -145,10 +147,14 @@ fn a_time_that_just_passed_is_not_tomorrows() {
         ("2026-11-21T15:01:30Z", "2026-11-21T15:00:00Z"),
         ("2026-11-21T15:03:00Z", "2026-11-22T15:00:00Z"),
     ] {
-        assert_eq!(resets_at(text, at(now), &Utc), Some(at(expected)), "{now}");
+        assert_eq!(
+            resets_at(text, at(now), &Zone::Utc),
+            Some(at(expected)),
+            "{now}"
+        );
     }
     let midnight = "resets 12am";
-    let found = resets_at(midnight, at("2026-11-21T00:01:00Z"), &Utc);
+    let found = resets_at(midnight, at("2026-11-21T00:01:00Z"), &Zone::Utc);
     assert_eq!(found, Some(at("2026-11-21T00:00:00Z")));
 }
 
@@ -160,17 +166,34 @@ fn clocks_that_are_put_forward_or_back_are_no_trouble() {
         ("2026-10-24T23:00:00Z", "2026-10-25T00:30:00Z"),
     ] {
         assert_eq!(
-            resets_at("resets 2:30am", at(now), &Berlin),
+            resets_at("resets 2:30am", at(now), &berlin()),
             Some(at(expected))
         );
     }
+}
+
+#[test]
+fn a_zone_that_is_not_known_or_no_name_is_none() {
+    for name in [
+        "Nowhere/Town",
+        "../../etc/passwd",
+        "/etc/localtime",
+        "Europe/",
+        "localtime",
+        "",
+    ] {
+        assert_eq!(Zone::named(name), None, "{name}");
+    }
+    let now = at("2026-11-21T15:00:00Z");
+    let found = resets_at("resets 6pm (Nowhere/Town)", now, &berlin());
+    assert_eq!(found, Some(at("2026-11-21T17:00:00Z")));
 }
 
 proptest::proptest! {
     #[test]
     fn no_text_is_too_odd(text in ".{0,80}", tail in "resets? (at )?[A-Za-z0-9:,|() .-]{0,40}") {
         let now = at("2026-11-21T15:00:00Z");
-        let _ = resets_at(&text, now, &Berlin);
-        let _ = resets_at(&format!("{text}{tail}"), now, &Utc);
+        let _ = resets_at(&text, now, &berlin());
+        let _ = resets_at(&format!("{text}{tail}"), now, &Zone::Utc);
     }
 }
