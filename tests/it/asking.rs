@@ -105,8 +105,8 @@ fn what_was_allowed_for_good_holds_in_later_attempts() {
          {"commit": "a"}],
     ]}}}));
     let supervisor = room.start();
-    asked(&room, "echo one");
-    answer(&room, "2", None);
+    let status = asked(&room, "echo one");
+    answer(&room, "2", status.question.as_deref());
     room.wait_for("the command", |_| runs(&room) == "one\n");
     room.post(&InstanceRequest::Stop {
         how: StopHow::Pause,

@@ -283,7 +283,7 @@ fn a_permission_is_asked_and_the_same_turn_goes_on() {
     });
     room.post(&InstanceRequest::Message {
         text: "deny: keep to your worktree".into(),
-        question: None,
+        question: room.status().unwrap().question,
     });
     supervisor.wait();
     assert!(room.file("../runs-1").exists() && !room.file("../runs-2").exists());
