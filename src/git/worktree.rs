@@ -481,6 +481,12 @@ impl Repo {
                 reason,
             });
         }
+        if unborn && holds_only_its_link(&known) {
+            // Cut off before its record was whole, which git refuses to look into. A folder
+            // that is gone it does not ask about.
+            std::fs::remove_dir_all(&known)
+                .map_err(|e| GitError::io("removing the folder", &known, &e))?;
+        }
         let output = remove_call(self, &known, u8::from(force) + u8::from(unborn))?;
         if output.success() {
             return Ok(());
@@ -518,6 +524,15 @@ impl Repo {
             Ok(())
         }
     }
+}
+
+/// Whether nothing is in a worktree but the file that points to its record.
+fn holds_only_its_link(worktree: &Path) -> bool {
+    std::fs::read_dir(worktree).is_ok_and(|entries| {
+        entries
+            .flatten()
+            .all(|entry| entry.file_name() == ".git" && entry.path().is_file())
+    })
 }
 
 fn processors() -> usize {

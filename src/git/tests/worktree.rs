@@ -352,6 +352,41 @@ fn a_worktree_whose_making_was_cut_off_can_be_removed() {
 }
 
 #[test]
+fn a_worktree_whose_record_is_not_whole_can_be_removed() {
+    // What git has written, in this order, when it is killed while it makes one.
+    for missing in [
+        &["HEAD"][..],
+        &["HEAD", "commondir"],
+        &["HEAD", "commondir", "link"],
+        &["HEAD", "commondir", "link", "folder"],
+    ] {
+        let f = Fixture::new();
+        let repo = f.repo();
+        let path = f.beside("w");
+        repo.worktree_add(&spec(&path, "task/w", &head(&f)))
+            .unwrap();
+        let record = repo.common_dir().join("worktrees/w");
+        std::fs::write(record.join("locked"), "initializing").unwrap();
+        for entry in std::fs::read_dir(&path).unwrap().flatten() {
+            if entry.file_name() != ".git" {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        for what in missing {
+            match *what {
+                "link" => std::fs::remove_file(path.join(".git")).unwrap(),
+                "folder" => std::fs::remove_dir(&path).unwrap(),
+                file => std::fs::remove_file(record.join(file)).unwrap(),
+            }
+        }
+        repo.worktree_remove(&path, true)
+            .unwrap_or_else(|e| panic!("without {missing:?}: {e}"));
+        assert!(!path.exists(), "without {missing:?}");
+        assert_eq!(listed(&repo), vec![], "without {missing:?}");
+    }
+}
+
+#[test]
 fn read_only_folders_in_a_worktree_do_not_keep_it() {
     let f = Fixture::new();
     f.write(".gitignore", "cache/\n");
