@@ -89,6 +89,13 @@ impl Surroundings {
         }
     }
 
+    /// Hears of everything that was decided.
+    pub(super) fn follow(&mut self, record: &Record) {
+        for source in &mut self.sources {
+            source.follow(record);
+        }
+    }
+
     /// What was decided changes the number of instances, before it is carried out.
     pub(super) fn sized(&mut self, state: &State) {
         for source in &mut self.sources {
@@ -99,13 +106,6 @@ impl Surroundings {
     /// The next look is due at once.
     pub(super) fn look_again(&mut self) {
         self.next = Instant::now();
-    }
-
-    /// Hears of everything that was decided.
-    pub(super) fn follow(&mut self, record: &Record) {
-        for source in &mut self.sources {
-            source.follow(record);
-        }
     }
 
     /// Looks if it is time; the conditions when they changed.

@@ -911,7 +911,9 @@ impl State {
             Record::QueueEnded { result } => {
                 let delivers = matches!(self.queue.work(), Some(QueueWork::Deliver { .. }))
                     && *result == QueueResult::Delivered;
-                let links = self.queue.proven().iter().filter(|_| delivers);
+                // Only then: the chain is as long as the run has results.
+                let links = self.queue.proven().get(..).filter(|_| delivers);
+                let links = links.unwrap_or_default().iter();
                 let tasks = links.map(|link| link.task.clone()).collect();
                 self.queue.ended(result);
                 if matches!(result, QueueResult::BaseMoved { .. }) {

@@ -215,7 +215,9 @@ impl Home {
             .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
             .env("DISABLE_AUTOUPDATER", "1")
             .env("DISABLE_TELEMETRY", "1")
-            .env("DISABLE_ERROR_REPORTING", "1");
+            .env("DISABLE_ERROR_REPORTING", "1")
+            // How busy the machine is must not matter.
+            .env("ORCHESTRA_ADMISSION", "off");
         // Bypassing permissions is refused to root outside a sandbox.
         if is_root() {
             command.env("IS_SANDBOX", "1");
