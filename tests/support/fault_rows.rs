@@ -319,7 +319,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     really(harmless(
         "tool_busy",
-        "A tool call of ten minutes in which something happens",
+        "A tool call of any length in which something happens (seconds here; ten minutes in the pure tests of `core/liveness.rs`)",
         "",
     )),
     really(nudged(
