@@ -19,8 +19,9 @@ pub struct Group {
     dir: PathBuf,
 }
 
-/// The group of this process, when version 2 is there.
-fn own_group() -> Option<PathBuf> {
+/// The control group of this process, when version 2 is there.
+#[must_use]
+pub fn own_group() -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     MOUNTS

@@ -1,11 +1,10 @@
 //! Control groups of instances whose supervisor was killed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::agent::cgroup::own_group;
 
 use super::finding::{Finding, Scene, quoted};
-
-/// Where version 2 is mounted: alone, or beside version 1.
-const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 pub(super) fn find(_scene: &Scene) -> Vec<Finding> {
     let Some(own) = own_group() else {
@@ -14,17 +13,6 @@ pub(super) fn find(_scene: &Scene) -> Vec<Finding> {
     let beside = own.parent().map(Path::to_owned);
     let places = beside.into_iter().chain([own]);
     places.flat_map(|place| left_in(&place)).collect()
-}
-
-/// The group of this process, when version 2 is there.
-fn own_group() -> Option<PathBuf> {
-    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    MOUNTS
-        .iter()
-        .map(Path::new)
-        .find(|mount| mount.join("cgroup.controllers").is_file())
-        .map(|mount| mount.join(path))
 }
 
 /// Groups `orchestra-PID-ATTEMPT` in a group: nobody is in them, and the supervisor that made
