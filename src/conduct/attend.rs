@@ -193,6 +193,7 @@ mod tests {
             attempt: 1,
             outcome: AttemptEnd::Paused,
             cost_usd: None,
+            cost_is_partial: false,
             tokens: None,
             peak_memory_bytes: None,
             duration_ms: None,

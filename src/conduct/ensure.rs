@@ -12,6 +12,7 @@ use crate::core::record::Record;
 use crate::store::layout::RunDir;
 use crate::store::{inbox, journal, lock};
 
+use super::shortage::is_shortage;
 use super::surroundings;
 
 /// How long a conductor may take to say that it holds its lock.
@@ -105,10 +106,11 @@ pub(super) fn needs_one(run: &RunDir) -> bool {
     if inbox::letters_waiting(&run.inbox()) {
         return true;
     }
-    let Ok(lines) = journal::read(&run.journal()) else {
-        return false;
-    };
-    !is_over(&lines)
+    match journal::read(&run.journal()) {
+        Ok(lines) => !is_over(&lines),
+        // Too many open files, say, pass: nobody must take the run for one that is over.
+        Err(error) => is_shortage(&error.to_string()),
+    }
 }
 
 /// Whether a run goes on by no means of its own: closed and not taken up again, or at rest.

@@ -113,6 +113,10 @@ pub struct Account {
     /// Tokens that it used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
+    /// Whether it was cut off within a turn, of which the money is told only at its end: it
+    /// spent at least this much.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub usd_is_partial: bool,
     /// How long it worked, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worked_ms: Option<u64>,
@@ -125,6 +129,7 @@ impl Account {
         Self {
             usd: Some(Money(0)),
             tokens: Some(0),
+            usd_is_partial: false,
             worked_ms: Some(0),
         }
     }
@@ -136,19 +141,31 @@ impl Account {
     }
 
     /// What it counts as having spent. Unknown is the whole grant; and an attempt that its
-    /// budget ended spent its grant, whatever it says.
+    /// budget ended spent its grant, whatever it says: of money and tokens at least one.
     #[must_use]
     pub fn counted(&self, grant: Grant, ended_by_budget: bool) -> Spent {
-        let counted = |known: Option<u64>, granted: Option<u64>| match (known, granted) {
-            (Some(known), Some(granted)) if ended_by_budget && !grant.both() => known.max(granted),
-            (Some(known), _) => known,
-            (None, granted) => granted.unwrap_or(0),
+        let usd = (self.usd.map(|m| m.0), grant.limit.usd.map(|m| m.0));
+        let tokens = (self.tokens, grant.limit.tokens);
+        // Which of them ended it is what was used up; when neither was, nobody knows.
+        let is_told = used_up(usd) || used_up(tokens);
+        let all = ended_by_budget && !(grant.both() && is_told);
+        let counted = |(known, granted): (Option<u64>, Option<u64>), all: bool| match known {
+            Some(known) if all => known.max(granted.unwrap_or(0)),
+            Some(known) => known,
+            None => granted.unwrap_or(0),
         };
         Spent {
-            usd: Money(counted(self.usd.map(|m| m.0), grant.limit.usd.map(|m| m.0))),
-            tokens: counted(self.tokens, grant.limit.tokens),
+            usd: Money(counted(usd, all || self.usd_is_partial)),
+            tokens: counted(tokens, all),
         }
     }
+}
+
+/// Whether so much was used that it may have ended the attempt; a client may round its limit.
+fn used_up((known, granted): (Option<u64>, Option<u64>)) -> bool {
+    known
+        .zip(granted)
+        .is_some_and(|(known, granted)| known >= granted - granted / 20)
 }
 
 impl Grant {
@@ -232,7 +249,8 @@ impl Purse {
                 .saturating_sub(kept)
                 .saturating_sub(self.spent)
                 .saturating_sub(self.promised);
-            left / u64::from(sharing.max(1))
+            // Where there is not enough for all, there is for those that come first.
+            (left / u64::from(sharing.max(1))).max(left.min(self.least))
         });
         let own = self.task.map(|task| task.saturating_sub(self.task_spent));
         if let (Some(own), Some(task)) = (own, self.task)
@@ -464,6 +482,49 @@ mod tests {
             Account::of_nothing().counted(grant, false),
             Spent::default()
         );
+        let cut_off = Account {
+            usd_is_partial: true,
+            ..known
+        };
+        assert_eq!(cut_off.counted(grant, false).usd, Money(500_000));
+    }
+
+    #[test]
+    fn an_attempt_that_its_budget_ended_spent_it_whatever_it_says() {
+        let grant = Grant {
+            limit: Limit {
+                tokens: Some(10_000),
+                ..dollars(0.5)
+            },
+            last: false,
+        };
+        let says = |usd, tokens| {
+            let account = Account {
+                usd: Some(Money(usd)),
+                tokens: Some(tokens),
+                ..Account::default()
+            };
+            let counted = account.counted(grant, true);
+            (counted.usd.0, counted.tokens)
+        };
+        assert_eq!(says(499_990, 70), (499_990, 70));
+        assert_eq!(says(200_000, 10_020), (200_000, 10_020));
+        // Or it would be granted the same again for ever.
+        assert_eq!(says(0, 0), (500_000, 10_000));
+    }
+
+    #[test]
+    fn a_budget_that_is_not_enough_for_all_is_for_those_that_come_first() {
+        let many = Ask {
+            sharing: 200,
+            ..ask()
+        };
+        assert_eq!(amount(grant(policy(1.0, 0), &many)), (0.0085, false));
+        let all_promised = Ask {
+            promised: spent(0.995),
+            ..many
+        };
+        assert_eq!(grant(policy(1.0, 0), &all_promised), Granted::Wait);
     }
 
     proptest! {

@@ -120,7 +120,7 @@ pub fn decide(policy: RetryPolicy, case: &Case) -> Answer {
     let enough = if innocent {
         case.outages >= policy.outages
     } else {
-        case.class != F::Budget && case.failures >= case.max_attempts
+        case.failures >= case.max_attempts
     };
     if enough {
         return Answer::GiveUp;

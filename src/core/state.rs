@@ -1019,7 +1019,8 @@ impl State {
             AttemptEnd::Failed { class, .. } => Some(*class),
             _ => None,
         };
-        let by_budget = class == Some(FailureClass::Budget);
+        // A client that speaks of a budget which nobody gave it has failed in another way.
+        let by_budget = class == Some(FailureClass::Budget) && !grant.is_unlimited();
         let spent = account.counted(grant, by_budget);
         self.spent = self.spent.plus(spent);
         self.yielding.remove(&(ix, attempt));

@@ -65,6 +65,7 @@ const NOTHING_LEFT: Left = Left {
     account: Account {
         usd: Some(budget::Money(0)),
         tokens: Some(0),
+        usd_is_partial: false,
         worked_ms: Some(0),
     },
 };

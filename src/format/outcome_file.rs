@@ -23,6 +23,9 @@ pub struct OutcomeFile {
     /// Money spent by this attempt, US dollars.
     #[serde(default)]
     pub cost_usd: Option<f64>,
+    /// Whether it was cut off within a turn, whose money is not part of that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cost_is_partial: bool,
     /// Tokens used by this attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
@@ -53,6 +56,7 @@ impl OutcomeFile {
             account: Account {
                 usd: self.cost_usd.map(Money::from_dollars),
                 tokens: self.tokens.map(Tokens::total),
+                usd_is_partial: self.cost_is_partial,
                 worked_ms: self.duration_ms,
             },
         }

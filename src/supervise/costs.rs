@@ -21,6 +21,8 @@ pub(crate) struct Costs {
     under_way: Tokens,
     seen: HashSet<String>,
     any: bool,
+    /// Whether a turn is under way.
+    in_turn: bool,
 }
 
 impl Costs {
@@ -33,8 +35,19 @@ impl Costs {
         }
     }
 
+    /// The client was told something, which begins a turn or joins one.
+    pub(crate) fn told(&mut self) {
+        self.in_turn = true;
+    }
+
+    /// Whether a turn is under way, of which the money is told only at its end.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.in_turn
+    }
+
     /// A part of a message.
     pub(crate) fn said(&mut self, said: &Assistant) {
+        self.in_turn = true;
         if said.message_id.is_empty() || self.seen.insert(said.message_id.clone()) {
             self.under_way = self.under_way.plus(said.usage);
             self.any = true;
@@ -59,6 +72,7 @@ impl Costs {
         self.under_way = Tokens::default();
         self.seen.clear();
         self.any = true;
+        self.in_turn = false;
     }
 
     /// Money of this process, US dollars.
@@ -131,6 +145,17 @@ mod tests {
         costs.turn_ended(&result(0.75, Some((0.25, tokens(50, 20)))));
         assert_eq!(costs.task_usd(), Some(0.75));
         assert_eq!(costs.task_tokens(), Some(tokens(200, 60)));
+    }
+
+    #[test]
+    fn the_money_of_a_turn_that_is_under_way_is_not_known() {
+        let mut costs = Costs::default();
+        costs.told();
+        assert!(costs.is_partial());
+        costs.turn_ended(&result(0.5, None));
+        assert!(!costs.is_partial());
+        costs.said(&said("m1", tokens(1, 1)));
+        assert!(costs.is_partial() && costs.attempt_usd() == Some(0.5));
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn when(tail: &str, now: DateTime<Utc>, local: &Zone) -> Option<DateTime<Utc>> {
         return Some(at);
     }
     if let Some(length) = length(&words) {
-        return Some(now + length);
+        return now.checked_add_signed(length);
     }
     // What is named before another separator belongs to it.
     Moment::read(&words)?.next(now, local)
@@ -194,7 +194,8 @@ fn length(words: &[&str]) -> Option<TimeDelta> {
             None if unit.is_empty() && !any && words.len() == 1 + usize::from(told) => 1,
             None => break,
         };
-        sum += TimeDelta::try_seconds(count.checked_mul(seconds)?)?;
+        let part = TimeDelta::try_seconds(count.checked_mul(seconds)?)?;
+        sum = sum.checked_add(&part)?;
         any = true;
     }
     any.then_some(sum)
@@ -319,7 +320,10 @@ fn day(word: &str) -> Option<u32> {
 fn iso(word: &str) -> Option<(NaiveDate, Option<NaiveTime>)> {
     let (date, time) = word.split_once(['T', 't']).unwrap_or((word, ""));
     let date = NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?;
-    Some((date, clock(time, None)))
+    // Years of more digits are none, and lie where there is nothing before or after them.
+    (1970..=9999)
+        .contains(&date.year())
+        .then(|| (date, clock(time, None)))
 }
 
 /// `3am`, `3:30pm`, `15:00`, `15:00:30`, `3` before `pm`.

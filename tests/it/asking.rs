@@ -79,9 +79,15 @@ fn a_permission_is_asked_of_the_person_and_the_turn_goes_on() {
     // The same answer again is about something else.
     answer(&room, "allow", first.question.as_deref());
     answer(&room, "deny: not this one", second.question.as_deref());
-    asked(&room, "echo three");
+    let third = asked(&room, "echo three");
     assert_eq!(runs(&room), "one\n");
-    answer(&room, "Allow always", None);
+    // Who names no question has not seen one.
+    answer(&room, "allow", None);
+    room.wait_for("a message", |s| {
+        s.forwarded_message.as_deref() == Some("allow") && s.question == third.question
+    });
+    assert_eq!(runs(&room), "one\n");
+    answer(&room, "Allow always", third.question.as_deref());
     supervisor.wait();
     assert_done(&room);
     assert_eq!(runs(&room), "one\nthree\nfour\n");

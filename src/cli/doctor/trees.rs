@@ -266,6 +266,12 @@ impl Archive {
     fn drop_folder(&self, path: &Path, name: &str, kept: &mut Vec<String>) -> Result<(), String> {
         let text = |e: GitError| e.to_string();
         nobody_works_in(path)?;
+        if let Some(inner) = git_below(path) {
+            return Err(format!(
+                "{} is a repository whose work no backup holds: move it away first",
+                quoted(&inner)
+            ));
+        }
         let own = BranchName::parse(&format!("task/{name}")).ok();
         let tip = match &own {
             Some(own) => self.repo.branch_tip(own).map_err(text)?,
@@ -298,6 +304,27 @@ fn repository_inside(repo: &Repo, worktree: &Path) -> Result<Option<String>, Git
     Ok(repo.own_commits_inside(worktree, true)?.into_iter().next())
 }
 
+/// A repository below a folder, by its `.git`; the folder's own does not count. One that cannot
+/// be looked into may hold one.
+fn git_below(folder: &Path) -> Option<PathBuf> {
+    let mut todo = vec![folder.to_owned()];
+    while let Some(next) = todo.pop() {
+        let Ok(entries) = std::fs::read_dir(&next) else {
+            return Some(next);
+        };
+        for entry in entries.flatten() {
+            if entry.file_name() == ".git" {
+                if next != folder {
+                    return Some(next);
+                }
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                todo.push(entry.path());
+            }
+        }
+    }
+    None
+}
+
 /// Whether a folder's name is that of a scratch worktree, in which nobody works: no task can
 /// have it.
 fn is_scratch(name: &str) -> bool {
@@ -328,4 +355,23 @@ fn has_our_settings(worktree: &Path, main: &Path) -> bool {
         .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok())
         .and_then(|value| Some(value.get("permissions")?.get("deny")?.as_array()?.clone()))
         .is_some_and(|deny| deny.iter().any(|there| there.as_str() == Some(&rule)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_below_a_folder_is_found_and_its_own_link_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        std::fs::write(at(".git"), "gitdir: /gone").unwrap();
+        std::fs::create_dir_all(at("a/b")).unwrap();
+        assert_eq!(git_below(dir.path()), None);
+        std::fs::create_dir(at("a/b/.git")).unwrap();
+        assert_eq!(git_below(dir.path()), Some(at("a/b")));
+        std::fs::remove_dir(at("a/b/.git")).unwrap();
+        std::fs::write(at("a/.git"), "gitdir: x").unwrap();
+        assert_eq!(git_below(dir.path()), Some(at("a")));
+    }
 }

@@ -82,6 +82,7 @@ const SEEN: Left = Left {
     account: Account {
         usd: None,
         tokens: None,
+        usd_is_partial: false,
         worked_ms: None,
     },
 };

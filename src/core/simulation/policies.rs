@@ -326,6 +326,25 @@ fn a_task_that_needs_more_gets_what_others_did_not_need() {
 }
 
 #[test]
+fn a_budget_that_is_said_to_be_spent_at_once_is_not_tried_for_ever() {
+    let mut limited = money(policy(1), 1_000_000);
+    limited.budget.run.tokens = Some(1_000_000);
+    for policy in [policy(1), limited] {
+        let mut world = World::new(independent(1), policy, |_, _| {
+            (Fate::Fail(FailureClass::Budget), 10)
+        });
+        world.leaves = Box::new(|_, _| Left {
+            account: Account::of_nothing(),
+            ..SEEN
+        });
+        world.run();
+        world.assert_ended();
+        let starts = world.starts.len();
+        assert!((2..10).contains(&starts), "{starts} attempts");
+    }
+}
+
+#[test]
 fn a_spent_budget_ends_the_run_with_what_is_done() {
     let mut world = World::new(independent(6), money(policy(2), 100_000), |_, _| {
         (Fate::Complete, 100)

@@ -5,8 +5,11 @@ use super::shell::Simple;
 
 /// Commands that only look, and those by which an instance speaks.
 const OPEN: &[&str] = &[
-    "status", "list", "logs", "report", "schema", "doctor", "help", "config",
+    "status", "list", "logs", "report", "schema", "help", "config",
 ];
+
+/// With these `orchestra doctor` only looks.
+const DOCTOR_LOOKS: &[&str] = &["--json", "-v", "--verbose", "-h", "--help"];
 
 /// Why a command of this program may not run, if so. Only the plain name is looked at: whoever
 /// works on Orchestra itself runs the one of their worktree by its path.
@@ -27,6 +30,17 @@ pub fn denial(simple: &Simple) -> Option<String> {
             Some(command) => break command,
         }
     };
+    if command == "doctor" {
+        // It only looks as long as it is not told to mend, which ends processes and removes
+        // worktrees. What the shell makes of a word is not known here.
+        let looks = |word: &str| DOCTOR_LOOKS.contains(&word);
+        return words.find(|word| !looks(word)).map(|word| {
+            format!(
+                "`orchestra doctor {word}` is for the person who conducts, not for an instance. \
+                 `orchestra doctor` and `orchestra doctor --json` only look."
+            )
+        });
+    }
     (!OPEN.contains(&command)).then(|| {
         format!(
             "`orchestra {command}` is for the person who conducts, not for an instance. From here \

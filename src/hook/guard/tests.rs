@@ -53,6 +53,7 @@ fn an_instance_speaks_of_itself_and_conducts_nothing() {
         "echo question | orchestra report stuck --reason -",
         "orchestra report progress half --percent 50 && make",
         "orchestra --color never status",
+        "orchestra doctor --json",
         "orchestra",
         "./target/debug/orchestra cleanup all",
     ] {
@@ -63,6 +64,8 @@ fn an_instance_speaks_of_itself_and_conducts_nothing() {
         "cd . && orchestra --repo . cleanup all",
         "env A=b orchestra run x",
         "orchestra merge automatic",
+        "orchestra doctor --fix",
+        "orchestra doctor --json $MORE",
         // The shell would run what is between these quotes.
         "orchestra report stuck --reason \"may I `git push`?\"",
     ] {

@@ -112,6 +112,12 @@ impl Desk {
         })
     }
 
+    /// Whether the first question is about a permission.
+    pub(super) fn asks_permission(&self) -> bool {
+        let first = self.waiting.front();
+        first.is_some_and(|asked| asked.request.questions.is_empty())
+    }
+
     /// Whether this was asked and needs no answer any more.
     pub(super) fn is_settled(&self, id: &str) -> bool {
         self.settled.iter().any(|known| known == id)

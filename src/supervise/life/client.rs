@@ -102,7 +102,8 @@ impl Life<'_> {
     }
 
     /// Tells the agent what begins its next turn, or joins the present one.
-    pub(super) fn say(&self, text: &str) {
+    pub(super) fn say(&mut self, text: &str) {
+        self.heard.costs.told();
         self.send(user_message(text));
     }
 

@@ -180,6 +180,7 @@ impl Life<'_> {
                 ],
             ),
             cost_usd: self.heard.costs.attempt_usd(),
+            cost_is_partial: self.heard.costs.is_partial(),
             tokens: self.heard.costs.attempt_tokens(),
             peak_memory_bytes: self.memory.peak,
             duration_ms: Some(self.times.spent()),

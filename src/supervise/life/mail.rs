@@ -74,6 +74,7 @@ impl Life<'_> {
     /// Tells the session something; the file is removed when it has arrived.
     pub(super) fn say_from(&mut self, path: Option<PathBuf>, text: &str) {
         let id = self.mail.add(path, false);
+        self.heard.costs.told();
         self.send(user_message_with_id(text, id));
     }
 
@@ -91,6 +92,7 @@ impl Life<'_> {
                 taken: false,
             });
         }
+        self.heard.costs.told();
         self.send(user_message_with_id(&text, id));
     }
 

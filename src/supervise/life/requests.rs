@@ -123,7 +123,8 @@ impl Life<'_> {
         attempt.is_some_and(|meant| meant < self.launch.attempt)
     }
 
-    /// A person's message: the answer to what is asked, or something to be told.
+    /// A person's message: the answer to what is asked, or something to be told. One that names
+    /// no question was written before anything was asked; it allows nothing.
     fn on_message(&mut self, path: PathBuf, text: &str, question: Option<&str>) {
         self.desk.somebody_is_there();
         let shown = self.desk.shown();
@@ -135,7 +136,7 @@ impl Life<'_> {
             ));
             let _ = std::fs::remove_file(path);
         } else if let Some(shown) = shown
-            && question.is_none_or(|id| id == shown.id)
+            && question.map_or(!self.desk.asks_permission(), |id| id == shown.id)
         {
             if self.answer_question(text) {
                 self.keep_until_heard(path);

@@ -213,6 +213,9 @@ impl Life<'_> {
         }
         let well = classify::ended_well(&result);
         let more = result.queued_turns > 0;
+        if more {
+            self.heard.costs.told();
+        }
         self.heard.last_result = Some(result);
         match self.phase {
             Phase::Stopping(_) => self.close(),

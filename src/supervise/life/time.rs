@@ -128,15 +128,19 @@ impl Life<'_> {
         }
         self.look_at_questions(at);
         let waits = self.waits_for_person();
-        if at >= self.times.deadline && !waits && self.ending.is_none() && self.candidate.is_none()
-        {
-            let detail = format!(
-                "not done within {}",
-                Millis::from_secs(self.launch.timeout_seconds)
-            );
-            self.stop_work.store(true, Ordering::Relaxed);
-            self.fail(FailureClass::Timeout, detail);
-            self.end_tree();
+        if at >= self.times.deadline && !waits && self.ending.is_none() {
+            if self.candidate.is_none() {
+                let detail = format!(
+                    "not done within {}",
+                    Millis::from_secs(self.launch.timeout_seconds)
+                );
+                self.stop_work.store(true, Ordering::Relaxed);
+                self.fail(FailureClass::Timeout, detail);
+            }
+            // One that is done, and whose client talks on, would never end by itself.
+            if self.ending.is_some() || self.agent_runs() {
+                self.end_tree();
+            }
         }
     }
 

@@ -197,3 +197,17 @@ proptest::proptest! {
         let _ = resets_at(&format!("{text}{tail}"), now, &Zone::Utc);
     }
 }
+
+#[test]
+fn times_beyond_all_calendars_are_none_and_no_panic() {
+    let now = at("2026-11-21T15:00:00Z");
+    for text in [
+        "usage limit reached, resets in 100000000000 days",
+        "usage limit reached, resets in 100000000000d 100000000000d",
+        "usage limit reached, resets +262142-12-31",
+        "usage limit reached, resets -262143-01-01 00:00",
+        "usage limit reached, resets in 99999999999999999999s",
+    ] {
+        assert_eq!(resets_at(text, now, &Zone::Utc), None, "{text}");
+    }
+}
