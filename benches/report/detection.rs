@@ -84,8 +84,8 @@ impl Drop for Site {
 }
 
 impl Site {
-    /// `steps` of a task, by the path of a file that it may touch.
-    fn begin(options: &Options, count: usize, steps: impl Fn(&Path) -> Value) -> Self {
+    /// `steps` of a task, by the path of a file that it may touch; `limit` on silence, seconds.
+    fn begin(options: &Options, count: usize, limit: u64, steps: impl Fn(&Path) -> Value) -> Self {
         let scratch = Scratch::with_files(50);
         let names: Vec<String> = (0..count).map(|n| format!("part-{n}")).collect();
         let tasks: Vec<Value> = names.iter().map(|n| json!({"name": n})).collect();
@@ -96,7 +96,7 @@ impl Site {
         });
         let script = json!({"tasks": play.collect::<serde_json::Map<_, _>>()});
         let script = scratch.write("script.json", &script.to_string());
-        let limit = LIMIT.to_string();
+        let limit = limit.to_string();
         let status = scratch
             .command(&options.program)
             .args(["run", "--detach", "--agent", "scripted"])
@@ -105,6 +105,7 @@ impl Site {
             .arg(plan)
             .arg("--script")
             .arg(script)
+            .env("ORCHESTRA_ADMISSION", "off")
             .env("ORCHESTRA_STARTUP_SILENCE_SECONDS", &limit)
             .env("ORCHESTRA_PROVIDER_SILENCE_SECONDS", &limit)
             .env("ORCHESTRA_TOOL_SILENCE_SECONDS", &limit)
@@ -205,6 +206,7 @@ fn deaths(options: &Options, times: usize) -> Vec<f64> {
     let site = Site::begin(
         options,
         times,
+        0,
         |mark| json!([touch(mark), {"sleep_ms": 600_000}]),
     );
     for name in &site.names {
@@ -225,14 +227,16 @@ fn deaths(options: &Options, times: usize) -> Vec<f64> {
 
 /// Instances that fall silent all at once, after they touched a file.
 fn silences(options: &Options, times: usize, step: &Value) -> Vec<f64> {
-    let site = Site::begin(options, times, |mark| json!([touch(mark), step, step]));
+    let site = Site::begin(options, times, LIMIT, |mark| {
+        json!([touch(mark), step, step])
+    });
     let limit = LIMIT as f64;
     site.lines("; interrupted", |name| site.since_mark(name) - limit)
 }
 
 /// Clients that say nothing from their start on.
 fn silent_starts(options: &Options, times: usize) -> Vec<f64> {
-    let site = Site::begin(options, times, |_| json!(["hang_at_start"]));
+    let site = Site::begin(options, times, LIMIT, |_| json!(["hang_at_start"]));
     let begun: Vec<(String, f64)> = site
         .names
         .iter()
@@ -265,6 +269,7 @@ fn questions(options: &Options, times: usize) -> Vec<f64> {
     let site = Site::begin(
         options,
         times,
+        0,
         |mark| json!([touch(mark), {"stuck": {"reason": "Which colour?"}}]),
     );
     site.lines("Which colour?", |name| site.since_mark(name))
@@ -275,6 +280,7 @@ fn adoptions(options: &Options, times: usize) -> Vec<f64> {
     let site = Site::begin(
         options,
         2,
+        0,
         |mark| json!([touch(mark), {"sleep_ms": 600_000}]),
     );
     let held = || lock::is_held(&site.run.conductor_lock()).unwrap_or(false);

@@ -19,7 +19,7 @@ pub struct Group {
     dir: PathBuf,
 }
 
-/// The folder of this process's group, when version 2 is there.
+/// The control group of this process, when version 2 is there.
 #[must_use]
 pub fn own_group() -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;

@@ -36,12 +36,31 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     let text = if history.is_empty() {
-        "No task has come to an end here yet.\n".to_owned()
+        nothing(&layout, args.agent)
     } else {
         table(&history, &cx.page)
     };
     cx.print(&text)?;
     Ok(Exit::Success)
+}
+
+/// Says that there is nothing, and where there is something.
+fn nothing(layout: &Layout, agent: AgentKind) -> String {
+    let other = match agent {
+        AgentKind::Claude => AgentKind::Scripted,
+        AgentKind::Scripted => AgentKind::Claude,
+    };
+    let mut text = format!(
+        "No task has come to an end here yet with --agent {}.\n",
+        agent.word()
+    );
+    if !history::of_agent(layout, other.word()).is_empty() {
+        text.push_str(&format!(
+            "Of other tasks: orchestra history --agent {}\n",
+            other.word()
+        ));
+    }
+    text
 }
 
 fn as_json(history: &History) -> serde_json::Value {

@@ -197,7 +197,10 @@ pub fn advice(class: FailureClass) -> Option<&'static str> {
         F::Budget => "max_budget_usd and max_tokens of a new run grant more",
         F::OutOfMemory => "max_memory_mb of a new run allows more; what it ran may need less",
         F::Timeout => "timeout_seconds of a new run allows more; a smaller task needs less",
-        F::Hang => "if that silence was work: provider_silence_seconds and tool_silence_seconds",
+        F::Hang => {
+            "if that silence was work: provider_silence_seconds and tool_silence_seconds of a \
+             new run allow more"
+        }
         F::Permission => "allowed_tools of a new run may name the tool",
         F::Setup => "mend the set-up command first",
         F::Crash

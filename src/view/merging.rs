@@ -8,7 +8,7 @@ use crate::core::queue::{Batch, Queue, Verdict};
 use crate::core::record::{
     AsideWhy, IntegrationEnd, QueueLink, QueueResult, QueueWork, Record, Resolution, SettledFile,
 };
-use crate::core::state::{State, TaskState};
+use crate::core::state::{Phase, State, TaskState};
 use crate::store::journal::Line;
 
 use super::log_line;
@@ -93,6 +93,8 @@ impl ResultIs<'_> {
 pub struct Merging {
     /// Whether a verify command decides what is good.
     pub verifies: bool,
+    /// Whether the run has ended: what is not delivered stays so.
+    pub ended: bool,
     /// What is being done; none while nothing is.
     pub doing: Option<Doing>,
     /// The results on the base branch, each with a commit that holds it.
@@ -143,6 +145,7 @@ impl Merging {
         }
         let mut merging = Self {
             verifies: true,
+            ended: matches!(state.phase(), Phase::Finished { .. }),
             doing: queue.work().map(|work| doing(queue, work)),
             delivered,
             proven: commits(queue.proven()),
@@ -232,6 +235,7 @@ impl Merging {
     pub fn word(&self, task: &TaskView) -> Option<&'static str> {
         Some(match self.result(task)? {
             ResultIs::Delivered(_) => "delivered",
+            ResultIs::Proven(_) | ResultIs::Merged(_) if self.ended => "not delivered",
             ResultIs::Proven(_) => self.good_word(),
             ResultIs::Merged(_) if self.verifies => "being verified",
             ResultIs::Merged(_) => "being merged",

@@ -281,7 +281,7 @@ fn check(name: &str) {
         room.set(name, value);
     }
     for (name, value) in &play.settings {
-        room.set(*name, *value);
+        room.set(name, *value);
     }
     room.plan(&[("once", &[]), ("ever", &[])]);
     room.script(&json!({

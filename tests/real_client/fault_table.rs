@@ -98,8 +98,10 @@ fn the(name: &str) -> Play {
         }
         "crash_segv" => Play::bash("kill -SEGV $PPID; sleep 600"),
         "crash_kill" => Play::bash("kill -KILL $PPID; sleep 600"),
-        "memory_tool" => Play::bash("head -c 600M /dev/zero | tail -c 600M | sleep 600")
-            .with("ORCHESTRA_MAX_MEMORY_MB", "500"),
+        "memory_tool" => Play::bash(
+            "tail -c 600M <(head -c 600M /dev/zero; exec sleep 600 2> /dev/null) > /dev/null",
+        )
+        .with("ORCHESTRA_MAX_MEMORY_MB", "500"),
         "done_uncommitted" => Play::reply(Reply::text("Done.")),
         "done_red" => Play::of(|request| {
             let red = cwd(request).join("red").exists();

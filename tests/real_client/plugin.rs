@@ -85,7 +85,8 @@ pub(crate) fn only_run(repository: &Path) -> PathBuf {
     let mut runs: Vec<PathBuf> = fs::read_dir(&folder)
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         .map(|e| e.unwrap().path())
-        .filter(|p| !p.file_name().unwrap().to_string_lossy().starts_with('.'))
+        // Beside the runs lies what is kept of all of them.
+        .filter(|p| p.is_dir() && !p.file_name().unwrap().to_string_lossy().starts_with('.'))
         .collect();
     assert_eq!(runs.len(), 1, "{runs:?}");
     runs.remove(0)

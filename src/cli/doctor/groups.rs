@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::finding::{Finding, Scene, quoted};
 use crate::agent::cgroup::own_group;
+
+use super::finding::{Finding, Scene, quoted};
 
 pub(super) fn find(_scene: &Scene) -> Vec<Finding> {
     let Some(own) = own_group() else {
