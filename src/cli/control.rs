@@ -73,7 +73,7 @@ enum Action {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
         by: u16,
     },
-    /// One instance fewer at once; running ones go on
+    /// One instance fewer at once; the least advanced stops after its tool call and is queued again
     #[command(
         after_help = "Examples:\n  orchestra control scale-down\n  orchestra control scale-down --by 2"
     )]
