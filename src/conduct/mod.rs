@@ -404,6 +404,10 @@ impl Conductor {
             run_log::append(&self.context.run, now(), &[error.to_string()]);
         }
         for letter in letters {
+            if matches!(self.state.phase(), Phase::Integrating(_)) && letter.body.is_about_tasks() {
+                // It lies there until the results that there are have been brought home.
+                continue;
+            }
             self.take(&Event::Asked {
                 id: letter.id.clone(),
                 request: letter.body,

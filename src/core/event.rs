@@ -140,6 +140,14 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it gives tasks a new chance, which they cannot have while results are integrated.
+    #[must_use]
+    pub fn is_about_tasks(&self) -> bool {
+        matches!(self, Self::Retry { .. } | Self::Answer { .. })
+    }
+}
+
 /// How an instance is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

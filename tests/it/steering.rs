@@ -325,3 +325,34 @@ fn an_occupied_folder_or_branch_gets_another_name() {
     assert_eq!(room.git(&["log", "--format=%s", "task/b"]), "Base");
     room.assert_quiet();
 }
+
+#[test]
+fn a_retry_that_is_asked_for_while_results_are_merged_comes_after_it() {
+    let mut room = Room::new();
+    // The verify command of the integration waits for a word; those of the tasks do not.
+    room.set(
+        "ORCHESTRA_VERIFY",
+        "test ! -e \"$ROOM/hold\" || until test -e \"$ROOM/go\" ; do sleep 0.02 ; done",
+    );
+    room.set("ORCHESTRA_MERGE_EARLY", "false");
+    room.plan(&[("good", &[]), ("bad", &["good"])]);
+    room.script(&json!({
+        "good": writes("good", "x\n"),
+        "bad": {"attempts": [
+            [{"run": "touch \"$ROOM/hold\""}, {"exit": 1}],
+            [{"write": {"path": "bad", "text": "x\n"}}, {"commit": "Better"}],
+        ]},
+    }));
+    room.run(&["--detach", "--max-attempts", "1", "--success-percent", "50"])
+        .expect(0);
+    let run = room.only_run();
+    room.wait_for_record(&run, "integration", |r| {
+        matches!(r, Record::IntegrationStarted { .. })
+    });
+    room.orchestra(&["control", "retry", "bad"]).expect(0);
+    fs::write(room.path("go"), "").unwrap();
+    wait_for("both results", || room.try_git(&["show", "main:bad"]).ok());
+    room.wait_until_closed(&run);
+    assert_eq!(room.git(&["show", "main:good"]).trim(), "x");
+    room.assert_quiet();
+}
