@@ -112,6 +112,7 @@ fn the(name: &str) -> Play {
             }
         })
         .answers(2),
+        "endless_output" => Play::bash("yes").with("ORCHESTRA_TIMEOUT_SECONDS", "10"),
         "huge_line" => Play::bash("head -c 100000000 /dev/zero | tr '\\0' x"),
         "invalid_utf8" => Play::bash("printf '\\377\\376 and \\200\\n'"),
         "tool_busy" => {
@@ -296,5 +297,5 @@ macro_rules! rows {
 rows! {
     storm_429 overload_529 login_401 usage_limit connection_reset answer_without_end
     hang_before_result hang_after_result crash_segv crash_kill memory_tool done_uncommitted
-    done_red huge_line invalid_utf8 tool_busy tool_idle daemon
+    done_red endless_output huge_line invalid_utf8 tool_busy tool_idle daemon
 }

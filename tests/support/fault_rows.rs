@@ -302,14 +302,14 @@ pub(crate) const ROWS: &[Row] = &[
         remedy: "",
         real: true,
     }),
-    each(
+    really(each(
         "endless_output",
         "Output without end",
         FailureClass::Timeout,
         "not done within",
         [&[F, F], &[F, F]],
         "timeout_seconds of a new run allows more",
-    ),
+    )),
     really(harmless("huge_line", "100 MB in one line", "")),
     really(harmless("invalid_utf8", "Output that is not UTF-8", "")),
     harmless(
