@@ -28,6 +28,8 @@ struct Play {
     settings: Vec<(&'static str, &'static str)>,
     /// What follows the client in a program of its own, as shell lines.
     wrapper: Option<&'static str>,
+    /// What the repository's own hook on prompts does, as shell lines.
+    hook: Option<&'static str>,
     /// Processes with these words must not be left.
     gone: Option<String>,
 }
@@ -39,6 +41,7 @@ impl Play {
             answers: 1,
             settings: Vec::new(),
             wrapper: None,
+            hook: None,
             gone: None,
         }
     }
@@ -102,6 +105,23 @@ fn the(name: &str) -> Play {
             "tail -c 600M <(head -c 600M /dev/zero; exec sleep 600 2> /dev/null) > /dev/null",
         )
         .with("ORCHESTRA_MAX_MEMORY_MB", "500"),
+        // The client ends with exit code 0 and has done nothing.
+        "prompt_refused" => {
+            let mut play = Play::reply(Reply::text("Nobody asks."));
+            play.hook = Some(
+                "met=\"$ORCHESTRA_MAIN_CHECKOUT/../met-$ORCHESTRA_TASK\"; \
+                 if [ \"$ORCHESTRA_TASK\" = ever ] || ! [ -e \"$met\" ]; then \
+                 touch \"$met\"; echo 'not today' >&2; exit 2; fi",
+            );
+            play
+        }
+        // Those of a client of next year are told by a program around this one.
+        "unknown_events" => {
+            let mut play = Play::bash("true");
+            play.wrapper =
+                Some("echo '{\"type\":\"event_of_next_year\",\"x\":[1]}'; echo 'this is no JSON'");
+            play
+        }
         "done_uncommitted" => Play::reply(Reply::text("Done.")),
         "done_red" => Play::of(|request| {
             let red = cwd(request).join("red").exists();
@@ -195,6 +215,19 @@ fn check(name: &str) {
     let play = the(name);
     let home = Home::new();
     let repository = home.repository("repo");
+    if let Some(hook) = play.hook {
+        let settings = json!({"hooks": {"UserPromptSubmit": [
+            {"hooks": [{"type": "command", "command": hook}]},
+        ]}});
+        fs::create_dir(repository.join(".claude")).unwrap();
+        fs::write(
+            repository.join(".claude/settings.json"),
+            settings.to_string(),
+        )
+        .unwrap();
+        home.git(&repository, &["add", "--all"]);
+        home.git(&repository, &["commit", "--quiet", "--message", "Hooks"]);
+    }
     let plan = home.beside("plan.json");
     let tasks = json!({"tasks": [
         {"name": "once", "prompt": "Do it once."}, {"name": "ever", "prompt": "Do it ever."},
@@ -271,7 +304,7 @@ fn check(name: &str) {
         issues: &issues,
         git: &git,
         worktree: &|task| home.beside("repo.worktrees").join(task),
-        nothing_before: false,
+        nothing_before: name == "prompt_refused",
     };
     trace.check(row);
     let unexpected = server.unexpected();
@@ -296,6 +329,7 @@ macro_rules! rows {
 
 rows! {
     storm_429 overload_529 login_401 usage_limit connection_reset answer_without_end
-    hang_before_result hang_after_result crash_segv crash_kill memory_tool done_uncommitted
-    done_red endless_output huge_line invalid_utf8 tool_busy tool_idle daemon
+    hang_before_result hang_after_result crash_segv crash_kill memory_tool prompt_refused
+    done_uncommitted done_red endless_output huge_line invalid_utf8 unknown_events tool_busy tool_idle
+    daemon
 }

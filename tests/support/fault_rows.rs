@@ -270,14 +270,14 @@ pub(crate) const ROWS: &[Row] = &[
         [&[F, F], &[F, F, F]],
         "",
     ),
-    each(
+    really(each(
         "prompt_refused",
         "The client does not take the prompt (a hook blocks it)",
         FailureClass::BadResult,
         "the client did not take the prompt",
         [&[F, F], &[F, F, F]],
         "",
-    ),
+    )),
     really(Row {
         name: "done_uncommitted",
         fault: "It says that it is done, with uncommitted work",
@@ -312,11 +312,11 @@ pub(crate) const ROWS: &[Row] = &[
     )),
     really(harmless("huge_line", "100 MB in one line", "")),
     really(harmless("invalid_utf8", "Output that is not UTF-8", "")),
-    harmless(
+    really(harmless(
         "unknown_events",
         "Events in the stream that nobody knows, and lines that are no JSON",
         "",
-    ),
+    )),
     really(harmless(
         "tool_busy",
         "A tool call of any length in which something happens (seconds here; ten minutes in the pure tests of `core/liveness.rs`)",
