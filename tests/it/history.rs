@@ -122,7 +122,7 @@ fn a_line_that_a_conductor_owes_is_written_by_the_next_one_once() {
     let run = room.only_run();
     room.wait_until_running(&run, "b");
     wait_for("the lines", || (lines(&room).len() == 2).then_some(()));
-    room.conductor().kill();
+    room.kill_conductor();
     // As if it had died before it wrote the second line.
     let path = Layout::new(&room.repo).history();
     let text = fs::read_to_string(&path).unwrap();
