@@ -22,11 +22,15 @@ mod fault_table;
 mod faults;
 mod full_disk;
 mod gate;
+#[path = "../support/guard_rows.rs"]
+#[allow(unreachable_pub, reason = "shared with the other tests")]
+mod guard_rows;
 mod harness;
 mod history;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
+mod isolation;
 mod journal_fixture;
 mod keeper;
 mod leftovers;
