@@ -499,6 +499,7 @@ impl Sample {
             workers: None,
             paused: false,
             conditions: crate::format::conditions_file::ConditionsFile::default(),
+            shortage: None,
             cancelling: false,
             integration: None,
             taken_back: false,
