@@ -369,8 +369,8 @@ pub struct Snapshot {
     pub records: usize,
     /// Results that would not merge if their tasks ended now.
     pub conflicts: Vec<PredictedConflict>,
-    /// What machine and provider allow, as the conductor saw it last.
-    pub conditions: ConditionsFile,
+    /// What machine and provider allow, as the conductor saw it last; none without one.
+    pub conditions: Option<ConditionsFile>,
     /// What the machine is short of; the run waits for it and goes on by itself.
     pub shortage: Option<ShortageFile>,
     /// What the run may cost; none when nothing is limited.
@@ -433,7 +433,7 @@ impl Snapshot {
             ended_at: None,
             records: 0,
             conflicts: Vec::new(),
-            conditions: ConditionsFile::default(),
+            conditions: None,
             shortage: None,
             budget: None,
             notes: notes::read(&run.notes()),
@@ -468,14 +468,14 @@ impl Snapshot {
             self.shortage = atomic::peek_json(&run.shortage());
         }
         if self.conductor_alive && self.is_live() {
-            self.conditions = atomic::peek_json(&run.conditions()).unwrap_or_default();
+            self.conditions = atomic::peek_json(&run.conditions());
         }
     }
 
     /// Whether nothing starts at the moment, because of machine or provider.
     #[must_use]
     pub fn hold(&self) -> Option<&HoldEntry> {
-        let hold = self.conditions.hold.as_ref();
+        let hold = self.conditions.as_ref()?.hold.as_ref();
         hold.filter(|hold| hold.until > self.taken_at)
     }
 
@@ -490,7 +490,7 @@ impl Snapshot {
     /// What machine and provider allow, in sentences: one per source that holds the run back.
     #[must_use]
     pub fn allowed(&self) -> Vec<String> {
-        let sources = self.conditions.sources.iter();
+        let sources = self.conditions.iter().flat_map(|file| &file.sources);
         sources
             .filter_map(|source| outside::told_by(source, self.taken_at))
             .collect()

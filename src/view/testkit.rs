@@ -498,7 +498,7 @@ impl Sample {
             standing: Standing::Running,
             workers: None,
             paused: false,
-            conditions: crate::format::conditions_file::ConditionsFile::default(),
+            conditions: None,
             shortage: None,
             cancelling: false,
             integration: None,
