@@ -43,6 +43,8 @@ mod radar;
 mod refusals;
 mod resolving;
 mod restore;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod set_aside;
 mod speaking;
 mod steering;

@@ -13,6 +13,7 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+use support::scratch;
 
 #[path = "../support/fault_rows.rs"]
 mod fault_rows;
