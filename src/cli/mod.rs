@@ -36,6 +36,7 @@ pub mod schema;
 pub mod select;
 pub mod settings_flags;
 pub mod status;
+pub mod statusline;
 pub mod supervise;
 pub mod undo;
 pub mod wait;
@@ -121,6 +122,7 @@ pub enum Command {
     Doctor(doctor::Args),
     Demo(demo::Args),
     Config(config::Args),
+    Statusline(statusline::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -244,6 +246,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Doctor(args)) => doctor::run(&args, cx),
         Some(Command::Demo(args)) => demo::run(&args, cx),
         Some(Command::Config(args)) => config::run(&args, cx),
+        Some(Command::Statusline(args)) => statusline::run(&args, cx),
         Some(Command::Schema(args)) => schema::run(&args, cx),
         Some(Command::Completions(args)) => completions::run(&args, cx),
         Some(Command::Analyze(args)) => analyze::run(&args, cx),
