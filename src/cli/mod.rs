@@ -24,6 +24,7 @@ pub mod init;
 pub mod keep;
 pub mod list;
 pub mod logs;
+pub mod man;
 pub mod merge;
 pub mod plan;
 pub mod plan_input;
@@ -133,6 +134,8 @@ pub enum Command {
     Keep(keep::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
+    #[command(hide = true)]
+    Man(man::Args),
     #[command(hide = true)]
     Play(play::Args),
 }
@@ -253,6 +256,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Conduct(args)) => conduct::run(&args, cx),
         Some(Command::Keep(args)) => keep::run(&args, cx),
         Some(Command::Supervise(args)) => supervise::run(&args, cx),
+        Some(Command::Man(args)) => man::run(&args, cx),
         Some(Command::Play(_)) => Err(Failure::internal("a player needs a process of its own")),
     }
 }
