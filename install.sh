@@ -244,7 +244,11 @@ releases() {
         say "${ORCHESTRA_RELEASES%/}"
         return
     fi
-    url=$(git -C "$root" remote get-url origin 2>/dev/null || :)
+    # A plugin's folder is a copy; the clone that it was made of is Claude Code's marketplace.
+    url=
+    for clone in "$root" "${CLAUDE_CONFIG_DIR:-$HOME/.claude}/plugins/marketplaces/orchestra"; do
+        [ -n "$url" ] || [ ! -e "$clone/.git" ] || url=$(git -C "$clone" remote get-url origin 2>/dev/null || :)
+    done
     case $url in
         https://github.com/*) url=${url#https://github.com/} ;;
         git@github.com:*) url=${url#git@github.com:} ;;

@@ -155,7 +155,12 @@ fn install(args: &InstallArgs, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let raw = ours(&command, settings.line.as_ref());
     let after =
         with_status_line(settings.text(), &raw).map_err(|why| fault(&why, &settings.path))?;
-    if settings.text.as_ref() == Some(&after) {
+    // The client lays its settings out anew whenever it changes one.
+    let is_there = settings
+        .line
+        .as_ref()
+        .is_some_and(|line| serde_json::from_str(&raw).ok().as_ref() == Some(&line.value));
+    if is_there {
         cx.print(&format!(
             "{} has the status line already.\n",
             settings.path.display()

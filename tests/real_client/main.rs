@@ -18,6 +18,7 @@ mod support;
 mod fault_rows;
 mod fault_table;
 mod flagship;
+mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod killed;
@@ -26,6 +27,7 @@ mod plugin;
 mod provider;
 mod resolving;
 mod run;
+mod statusline;
 mod supervised;
 
 use std::time::Duration;

@@ -40,6 +40,10 @@ const AFTERGLOW: Millis = Millis(5 * 60 * 1000);
 /// How long the other status line may take. The client ends a status line after 5 s.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
+/// Columns of the terminal that the client keeps free beside a status line; it cuts what is
+/// longer.
+const MARGIN: usize = 4;
+
 /// What the line is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Style {
@@ -121,7 +125,7 @@ impl Flags {
             ..Style::default()
         };
         if let Some(width) = world.var("COLUMNS").and_then(|text| text.parse().ok()) {
-            style.width = usize::max(width, 10);
+            style.width = usize::saturating_sub(width, MARGIN).max(10);
         }
         let layers = [
             Layer::from_env(|name| world.var(name)).ok(),
@@ -267,7 +271,7 @@ mod tests {
         let expected = Style {
             symbols: Symbols::ascii(),
             show: vec![Part::Time],
-            width: 100,
+            width: 96,
             color: false,
         };
         assert_eq!(style, expected);
