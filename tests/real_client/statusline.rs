@@ -43,6 +43,7 @@ fn the_status_line_follows_a_run() {
     let at_work = |screen: &str| screen.contains('♪') && screen.contains("my own line");
     let [narrow, wide] = [0, 1].map(|n: usize| {
         let screen = terminals[n].wait_for("status line", PATIENCE, at_work);
+        // Look at them with ORCHESTRA_SHOW_SCREENS=1.
         show(&screen);
         let lines: Vec<&str> = screen.lines().collect();
         let own = lines
@@ -64,6 +65,7 @@ fn the_status_line_follows_a_run() {
     assert!(server.requests().is_empty());
 }
 
+#[allow(clippy::print_stdout, reason = "for whoever wants to see it")]
 fn show(screen: &str) {
     if std::env::var_os("ORCHESTRA_SHOW_SCREENS").is_some() {
         println!("{screen}\n----");
