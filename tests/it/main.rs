@@ -25,6 +25,7 @@ mod gate;
 mod harness;
 mod history;
 mod hooks;
+mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;

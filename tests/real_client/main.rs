@@ -19,6 +19,7 @@ use support::scratch;
 mod fault_rows;
 mod fault_table;
 mod flagship;
+mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod killed;
@@ -27,6 +28,7 @@ mod plugin;
 mod provider;
 mod resolving;
 mod run;
+mod statusline;
 mod supervised;
 
 use std::time::Duration;
