@@ -28,6 +28,7 @@ mod guard_rows;
 mod harness;
 mod history;
 mod hooks;
+mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod isolation;
@@ -47,6 +48,8 @@ mod radar;
 mod refusals;
 mod resolving;
 mod restore;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod set_aside;
 mod speaking;
 mod steering;
