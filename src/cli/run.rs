@@ -7,6 +7,7 @@ use super::follow::{Interrupts, follow};
 use super::plan_input::{Obtained, PlanInput};
 use super::settings_flags::{SettingsFlags, resolved};
 use super::{Context, Exit, Failure};
+use crate::agent::sandbox;
 use crate::conduct::create::{self, Base, CreateError};
 use crate::conduct::ensure::Ensured;
 use crate::conduct::worktree::{default_folder, resolve_existing};
@@ -81,6 +82,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     })?;
     show_plan(&obtained, &config, &chosen.learned, cx)?;
     warn_of_dirt(&repo, cx);
+    let (_, word) = sandbox::choose(config.sandbox, &cx.environment()).map_err(Failure::usage)?;
+    if let Some(word) = word {
+        cx.remark(&format!("note: {word}"));
+    }
     if args.dry_run {
         return Ok(Exit::Success);
     }
@@ -145,6 +150,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
     };
     let now = cx.now();
     let environment = cx.environment();
+    let (sandbox, _) = sandbox::choose(config.sandbox, &environment).map_err(Failure::usage)?;
     Ok(SettingsFile {
         schema_version: SCHEMA_VERSION,
         orchestration_id: what.id.clone().unwrap_or_else(|| create::new_id(now)),
@@ -178,6 +184,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         cleanup: config.cleanup,
         backup_days: config.backup_days,
         permission_mode: config.permission_mode.clone(),
+        sandbox,
         allowed_tools: config.allowed_tools.clone(),
         disallowed_tools: config.disallowed_tools.clone(),
         model: config.model.clone(),

@@ -74,6 +74,7 @@ pub(super) fn tidy(
     };
     if there.listed.is_none() && there.tip.is_none() && !there.loose {
         if !room.manner.is_dry_run() {
+            crate::conduct::worktree::remove_scratch(&place.worktree);
             release(context, place);
         }
         return Ok(false);
@@ -127,7 +128,7 @@ pub(super) fn tidy(
             detail: e.to_string(),
         })?;
     }
-    worktree::remove_scratch(&place.worktree);
+    crate::conduct::worktree::remove_scratch(&place.worktree);
     if let Some(tip) = &there.tip {
         delete_branch(repo, &place.branch, tip, item)?;
     }

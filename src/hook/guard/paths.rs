@@ -192,9 +192,7 @@ impl Bounds {
     /// Whether what binds the worktree is lost with a resolved path.
     #[must_use]
     pub fn holds_own_settings(&self, real: &Path) -> bool {
-        self.is_own_settings(real)
-            || real == self.worktree
-            || real == self.worktree.join(".claude")
+        self.is_own_settings(real) || real == self.worktree || real == self.worktree.join(".claude")
     }
 
     /// The worktree's copy of a file of the main checkout.
@@ -235,9 +233,8 @@ fn walk(from: &Path, path: &Path) -> PathBuf {
         }
         let next = at.join(&step);
         // What these lead to depends on whose descriptors are looked at: not on this process's.
-        if at == Path::new("/dev")
-            && (step == "stdout" || step == "stderr" || step == "fd" || step == "stdin")
-        {
+        let output = step == "stdout" || step == "stderr" || step == "stdin" || step == "fd";
+        if at == Path::new("/dev/fd") || at == Path::new("/dev") && output {
             at = next;
             continue;
         }
