@@ -98,8 +98,6 @@ const OWN: &[&str] = &[
     "merge",
     "merge-file",
     "merge-index",
-    "mergetool",
-    "difftool",
     "mktag",
     "mktree",
     "mv",
@@ -114,7 +112,6 @@ const OWN: &[&str] = &[
     "update-index",
     "write-tree",
     "checkout-index",
-    "sparse-checkout",
     "pull",
     "quiltimport",
     "unpack-objects",
@@ -544,6 +541,21 @@ impl Call<'_> {
         }
     }
 
+    /// What follows some flags.
+    fn told(&self, flags: &[&str]) -> Vec<Field> {
+        let mut found = Vec::new();
+        for (at, field) in self.arguments.iter().enumerate() {
+            for flag in flags {
+                if value::known(field).as_deref() == Some(*flag) {
+                    found.extend(self.arguments.get(at + 1).cloned());
+                } else {
+                    found.extend(value::strip(field, &format!("{flag}=")));
+                }
+            }
+        }
+        found
+    }
+
     /// Commands that are told to a command.
     fn scripts(&self, walk: &mut Walk<'_>) -> Step {
         for (at, field) in self.arguments.iter().enumerate() {
@@ -693,6 +705,13 @@ impl Call<'_> {
             | "request-pull" | "send-email" | "imap-send" | "shell" | "subtree" | "scalar"
             | "flow" => {
                 return no(command, SHARED);
+            }
+            "sparse-checkout" if first != Some("list") => return no(command, SHARED),
+            "sparse-checkout" => {}
+            "difftool" | "mergetool" => {
+                for told in self.told(&["-x", "--extcmd", "-t", "--tool"]) {
+                    script(walk, "the tool", &told)?;
+                }
             }
             "symbolic-ref" if self.plain().len() > 1 || self.has(&["-d", "--delete"]) => {
                 return no(command, STAY);

@@ -220,6 +220,9 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("exec", &["-a"]),
     ("command", &[]),
     ("noglob", &[]),
+    ("nocorrect", &[]),
+    ("-", &[]),
+    ("repeat", &[]),
     ("nice", &["-n", "--adjustment"]),
     ("ionice", &["-c", "-n", "--class", "--classdata"]),
     ("chrt", &[]),
@@ -523,7 +526,7 @@ pub fn check(
                 return Err(piped(name));
             }
             walk.file(file, rest)?;
-            // It may go anywhere within, and set anything.
+            walk.state.variables.forget();
             return Ok(Flow::Unknown);
         }
         "trap" => {
@@ -533,6 +536,50 @@ pub fn check(
                 walk.text(&text)?;
             }
             return Ok(Flow::None);
+        }
+        "set" => {
+            if rest
+                .iter()
+                .any(|f| flag(f).is_none() || value::known(f).as_deref() == Some("--"))
+            {
+                let arguments: Vec<Field> = plain(rest).into_iter().cloned().collect();
+                // `set -o pipefail` sets none.
+                if !has(rest, &["-o", "+o"]) && !has_letter(rest, 'o') {
+                    walk.positional(&arguments);
+                }
+            }
+            return Ok(Flow::None);
+        }
+        "shift" => {
+            walk.unknown_positional();
+            return Ok(Flow::None);
+        }
+        "unset" => {
+            for field in plain(rest) {
+                if let Some(name) = value::known(field) {
+                    walk.state.variables.set(&name, vec![vec![Seg::Unknown]]);
+                }
+            }
+            return Ok(Flow::None);
+        }
+        "setopt" | "unsetopt" | "emulate" | "zmodload" => {
+            return Err(format!(
+                "`{name}` changes how commands are read; leave it out."
+            ));
+        }
+        "getopts" => {
+            for field in plain(rest).iter().skip(1) {
+                if let Some(name) = value::known(field) {
+                    walk.state.variables.set(&name, vec![vec![Seg::Atom]]);
+                }
+            }
+            walk.state.variables.set("OPTARG", vec![vec![Seg::Unknown]]);
+            return Ok(Flow::None);
+        }
+        "export" | "declare" | "typeset" | "readonly" | "local"
+            if name != "export" && has_letter(rest, 'n') =>
+        {
+            return Err("a variable that stands for another one hides what is used.".to_owned());
         }
         "export" | "declare" | "typeset" | "readonly" | "local" => {
             for field in rest {
@@ -554,6 +601,17 @@ pub fn check(
         "enable" => return Err("`enable` changes what commands mean; leave it out.".to_owned()),
         "read" | "readarray" | "mapfile" => {
             return read(walk, rest, input).map(|()| Flow::None);
+        }
+        "printf"
+            if value::beginning(rest.first().map_or(&[][..], Vec::as_slice)).starts_with("-v") =>
+        {
+            let named = value::strip(&rest[0], "-v").and_then(|f| value::known(&f));
+            let named = named.filter(|name| !name.is_empty());
+            let named = named.or_else(|| rest.get(1).and_then(|f| value::known(f)));
+            if let Some(name) = named {
+                walk.assign(&name, vec![vec![Seg::Unknown]])?;
+            }
+            return Ok(Flow::None);
         }
         "printf" | "echo" => return print(walk, name, rest),
         "find" | "gfind" => return find(walk, rest, input),
@@ -646,6 +704,9 @@ pub fn check(
         }
         _ => {}
     }
+    if let Some(why) = published(name, rest) {
+        return Err(why);
+    }
     if BEYOND.contains(&name) || name.starts_with("mkfs") {
         return Err(format!(
             "`{name}` runs or changes things beyond your worktree, where nothing can be seen of \
@@ -669,6 +730,88 @@ pub fn check(
     }
     other(walk, name, rest)?;
     Ok(Flow::Unknown)
+}
+
+/// What leaves the machine, or changes it, by the plain name of a command.
+fn published(name: &str, rest: &[Field]) -> Option<String> {
+    let words: Vec<String> = plain(rest).iter().map(|f| value::shown(f)).collect();
+    let first = words.first().map_or("", String::as_str);
+    let second = words.get(1).map_or("", String::as_str);
+    let looks = |word: &str| {
+        matches!(
+            word,
+            "list" | "view" | "status" | "diff" | "checks" | "search" | "browse" | "show" | "get"
+        )
+    };
+    let why = match name {
+        "gh" | "glab" | "hub" => {
+            let sends = has(
+                rest,
+                &[
+                    "-X",
+                    "--method",
+                    "-f",
+                    "-F",
+                    "--field",
+                    "--raw-field",
+                    "--input",
+                ],
+            );
+            let fine = first.is_empty()
+                || looks(first)
+                || looks(second)
+                || first == "api" && !sends
+                || matches!(first, "auth" | "help" | "version") && second != "login";
+            (!fine).then_some("what is published or opened is for the person")
+        }
+        "npm" | "pnpm" | "yarn" | "bun" => {
+            if matches!(first, "publish" | "unpublish" | "login" | "deprecate") {
+                Some("what is published is for the person")
+            } else if has(rest, &["-g", "--global"]) || first == "global" || first == "link" {
+                Some("it changes what is installed for everybody; install into the worktree")
+            } else {
+                None
+            }
+        }
+        "cargo" => match first {
+            "publish" | "yank" | "login" | "owner" => Some("what is published is for the person"),
+            "install" | "uninstall" if values_of(rest, &["--root"]).is_empty() => {
+                Some("it changes what is installed for everybody; give it --root in the worktree")
+            }
+            _ => None,
+        },
+        "twine" => Some("what is published is for the person"),
+        "docker" | "podman" if matches!(first, "push" | "login") => {
+            Some("what is published is for the person")
+        }
+        "make" | "gmake" | "ninja"
+            if words.iter().any(|word| word == "install")
+                && !rest.iter().any(|f| {
+                    let text = value::beginning(f).to_lowercase();
+                    text.starts_with("destdir=") || text.starts_with("prefix=")
+                }) =>
+        {
+            Some("it would install outside; give it DESTDIR= in the worktree")
+        }
+        "apt" | "apt-get" | "dpkg" | "yum" | "dnf" | "apk" | "pacman" | "brew" | "snap"
+        | "zypper" | "port"
+            if !matches!(
+                first,
+                "list" | "show" | "search" | "info" | "policy" | "-l" | ""
+            ) =>
+        {
+            Some("it changes what is installed for everybody")
+        }
+        "pkill" | "killall"
+            if words
+                .iter()
+                .any(|w| w.contains("orchestra") || w.contains("claude")) =>
+        {
+            Some("those processes are not yours")
+        }
+        _ => None,
+    };
+    why.map(|why| format!("`{name} {first}` is not for an instance: {why}."))
 }
 
 /// What a reader prints.
@@ -807,6 +950,10 @@ fn foreign_argument(walk: &Walk<'_>, name: &str, field: &[Seg]) -> Step {
 pub fn other(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step {
     at_home(walk, name)?;
     for target in values_of(rest, OUTPUTS) {
+        // It is only noted where things would be installed.
+        if name == "configure" {
+            break;
+        }
         let shown = value::shown(&target);
         // `-o` takes other things than files as well.
         if shown.contains('/') || target.iter().any(|seg| *seg == Seg::Unknown) && shown == "…" {
@@ -928,7 +1075,7 @@ fn wrapped(
     };
     if matches!(name, "timeout" | "gtimeout") && rest.get(at).is_some() {
         at += 1;
-    } else if matches!(name, "chrt" | "taskset" | "faketime" | "retry")
+    } else if matches!(name, "chrt" | "taskset" | "faketime" | "retry" | "repeat")
         && rest.get(at).is_some_and(number)
     {
         at += 1;
@@ -1762,7 +1909,12 @@ fn mktemp(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
         walk.write("`mktemp` in", &folder)?;
     }
     let in_tmpdir = has(rest, &["-t"]) || has_letter(rest, 't') || has(rest, &["--tmpdir"]);
-    for template in plain(rest) {
+    let folders = values_of(rest, &["-p", "--tmpdir"]);
+    let template = plain(rest)
+        .into_iter()
+        .find(|template| !folders.contains(template))
+        .cloned();
+    for template in template.iter() {
         if !in_tmpdir && value::beginning(template).contains('/') {
             walk.write("`mktemp` of", template)?;
         }
@@ -1780,7 +1932,13 @@ fn mktemp(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
             walk.bounds.scratch().display()
         ));
     }
-    Ok(Flow::Below)
+    // What it will be called nobody knows; that there was nothing of the name before is known.
+    let scratch = walk.bounds.scratch().display();
+    Ok(if template.is_none() && folders.is_empty() && own {
+        Flow::Text(format!("{scratch}/tmp.made-by-mktemp\n"))
+    } else {
+        Flow::Below
+    })
 }
 
 fn change(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step<Flow> {

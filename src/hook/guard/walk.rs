@@ -20,7 +20,7 @@ pub type Denial = String;
 pub type Step<T = ()> = Result<T, Denial>;
 
 /// Most steps of one line, loops and functions included.
-const MAX_STEPS: usize = 20_000;
+const MAX_STEPS: usize = 6_000;
 
 /// Deepest calling of functions and of scripts in scripts.
 const MAX_CALLS: usize = 12;
@@ -79,6 +79,9 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// Why it may not run.
     pub fn text(&mut self, text: &str) -> Step {
+        if text.contains('\0') {
+            return Err("the command holds a character that no command can hold.".to_owned());
+        }
         match shell::read(text) {
             Ok(script) => self.nested(|walk| walk.script(&script).map(drop)),
             Err(_) if !self.strict => Ok(()),
@@ -317,6 +320,15 @@ impl<'a> Walk<'a> {
                 Flow::Unknown
             }
             Kind::Function { name, body } => {
+                // Some are called by the shell itself, by their name; what a function does for
+                // certain is looked at here, the rest where it is called.
+                let before = self.state.clone();
+                let strict = std::mem::replace(&mut self.strict, false);
+                self.unknown_positional();
+                let certain = self.nested(|walk| walk.command(body, &Flow::Unknown));
+                self.strict = strict;
+                self.state = before;
+                certain?;
                 self.functions.insert(name.clone(), body.clone());
                 Flow::None
             }
@@ -475,6 +487,8 @@ impl<'a> Walk<'a> {
         } else {
             input.clone()
         };
+        // One shell looks up what follows a `=` in its path.
+        let program = program.strip_prefix('=').unwrap_or(&program).to_owned();
         let name = program.rsplit('/').next().unwrap_or_default().to_owned();
         if program.contains('/') {
             self.program_file(first, rest)?;
@@ -544,6 +558,13 @@ impl<'a> Walk<'a> {
         };
         self.state.variables.set("@", all.clone());
         self.state.variables.set("*", all);
+    }
+
+    /// `$1`, `$2` and so on may be anything.
+    pub fn unknown_positional(&mut self) {
+        for name in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "@", "*"] {
+            self.state.variables.set(name, vec![vec![Seg::Unknown]]);
+        }
     }
 
     /// The commands that are run to make a word, and nothing else of it.

@@ -691,6 +691,9 @@ impl Reader<'_> {
                     return self.copied(found, true);
                 }
                 let _ = self.eat('>') || self.eat('|');
+                if self.peek() == Some('!') {
+                    return Err(ShellFault::Syntax("shells read `>!` in different ways"));
+                }
                 // Other shells know `>>|` and `>!` as well.
                 let _ = self.eat('|');
                 true
