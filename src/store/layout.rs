@@ -190,6 +190,8 @@ impl RunDir {
         processes => ".processes.json";
         /// Held by its supervisor.
         lock => ".lock";
+        /// Held by the terminal of a person who takes it over.
+        attach_lock => ".attach.lock";
         /// Requests to its supervisor.
         instance_inbox => ".inbox";
         /// What its supervisor printed, if it ever had to.

@@ -8,6 +8,9 @@
 //! | file | what |
 //! |---|---|
 //! | `life` | the loop: messages in, what follows from each, up to the outcome |
+//! | `attached` | the same for an attempt in which a person works, in their terminal |
+//! | `transcript` | what the session's file tells, where there is no stream |
+//! | `last_word` | the outcome and the marker |
 //! | `watch` | the threads that feed the loop |
 //! | `work` | looking at the worktree and running commands, off the loop |
 //! | `gate` | the evidence that a task is done, and what is missing |
@@ -18,10 +21,12 @@
 //! | `report` | the status file |
 //! | `ports` | the instance's own ports |
 
+pub mod attached;
 mod classify;
 mod costs;
 mod evidence;
 mod gate;
+mod last_word;
 mod leftovers;
 mod life;
 mod limits;
@@ -31,6 +36,7 @@ mod ports;
 mod progress;
 mod report;
 mod stream_log;
+mod transcript;
 mod watch;
 mod work;
 

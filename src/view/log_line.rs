@@ -24,9 +24,11 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
             task,
             attempt,
             start,
+            attached,
             ..
         } => {
             let how = match (attempt, start) {
+                _ if attached.is_some() => format!("is with you now (attempt {attempt})"),
                 (1, _) => "started".to_owned(),
                 (n, StartMode::Resume) => format!("goes on (attempt {n})"),
                 (n, StartMode::Fresh) => format!("started again (attempt {n})"),
@@ -89,6 +91,10 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
                 Tone::Plain,
             )
         }
+        Record::AttachAsked { task, .. } => said(
+            format!("{task}: a person takes it over"),
+            Tone::Strong,
+        ),
         Record::TaskRevived { task } => said(format!("{task}: gets a new chance"), Tone::Plain),
         Record::PauseRequested { task } => said(
             task.as_ref()

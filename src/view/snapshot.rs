@@ -864,6 +864,7 @@ mod tests {
                 approach: crate::core::retry::Approach::default(),
                 grant: crate::core::budget::Grant::default(),
                 at: None,
+                attached: None,
             })
             .record(Record::AttemptRunning { task, attempt })
             .build();

@@ -159,6 +159,7 @@ impl Sample {
             approach: crate::core::retry::Approach::default(),
             grant: crate::core::budget::Grant::default(),
             at: None,
+            attached: None,
         });
         self.at(Record::AttemptRunning {
             task: name(task),

@@ -23,6 +23,7 @@ mod instance;
 mod killed;
 mod model_server_itself;
 mod plugin;
+mod probe;
 mod provider;
 mod resolving;
 mod run;
