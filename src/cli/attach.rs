@@ -121,7 +121,9 @@ fn print(
     if task.is_some_and(|t| t.supervisor_alive) {
         return Err(
             Failure::usage(format!("an instance is at work on {name} right now"))
-                .next(format!("orchestra attach {name} - takes it over, in a terminal"))
+                .next(format!(
+                    "orchestra attach {name} - takes it over, in a terminal"
+                ))
                 .next(format!("orchestra logs {name} -f - follows it"))
                 .next(format!(
                     "orchestra control answer {name} \"TEXT\" - tells it something"
@@ -175,10 +177,10 @@ fn refusal(snapshot: &Snapshot, task: &TaskView) -> Option<Failure> {
                 "orchestra attach {name} --print - the command that opens its session to look at"
             ))
         }),
-        TaskState::Waiting | TaskState::Skipped { .. } => {
-            usage(format!("{name} was not started: other tasks come before it"))
-                .map(|f| f.next("orchestra status - shows which"))
-        }
+        TaskState::Waiting | TaskState::Skipped { .. } => usage(format!(
+            "{name} was not started: other tasks come before it"
+        ))
+        .map(|f| f.next("orchestra status - shows which")),
         _ if task.attempts == 0 => usage(format!("{name} was not started yet")).map(|f| {
             f.next("orchestra status - shows what it waits for")
                 .next("orchestra control scale-up - lets one more instance work at once")
@@ -208,9 +210,11 @@ fn take_over(
         ));
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("standard input is not a terminal").next(format!(
-            "orchestra attach {name} --print - the command that opens its session"
-        )));
+        return Err(
+            Failure::usage("standard input is not a terminal").next(format!(
+                "orchestra attach {name} --print - the command that opens its session"
+            )),
+        );
     }
     let Some(task) = chosen.snapshot.task(name) else {
         return Err(no_session(name));
@@ -223,8 +227,10 @@ fn take_over(
     };
     let path = run.attach_lock(name);
     let Some(_turn) = Lock::take_within(&path, LOCK_PATIENCE)? else {
-        return Err(Failure::usage(format!("somebody works on {name} in another terminal"))
-            .next("orchestra status - says since when"));
+        return Err(
+            Failure::usage(format!("somebody works on {name} in another terminal"))
+                .next("orchestra status - says since when"),
+        );
     };
     let ticket = uuid::Uuid::new_v4().to_string();
     std::fs::write(&path, &ticket).map_err(StoreError::io("write", &path))?;
@@ -310,18 +316,18 @@ fn in_vain(
         TaskState::Cancelled => Failure::usage(format!("{name} was cancelled")),
         _ => {
             let lines = journal::read(&run.journal())?;
-            let asked = lines.iter().any(|line| {
-                matches!(&line.entry, Record::AttachAsked { ticket: t, .. } if t == ticket)
-            });
+            let asked = lines.iter().any(
+                |line| matches!(&line.entry, Record::AttachAsked { ticket: t, .. } if t == ticket),
+            );
             if asked {
                 return Ok(None);
             }
             Failure::usage(format!("{name} cannot be taken over as it stands"))
         }
     };
-    Ok(Some(failure.next(
-        "orchestra status - shows how the run stands",
-    )))
+    Ok(Some(
+        failure.next("orchestra status - shows how the run stands"),
+    ))
 }
 
 /// Says what becomes of the task.
@@ -337,7 +343,11 @@ fn told(name: &TaskName, given: &Given, cx: &mut Context<'_>) -> Result<Exit, Fa
     let open = given.open.as_deref().unwrap_or_default();
     let (line, exit) = match &given.end {
         AttemptEnd::Complete { head, .. } => (
-            format!("{name}: complete at {} - {}", head.short(), "the evidence is there"),
+            format!(
+                "{name}: complete at {} - {}",
+                head.short(),
+                "the evidence is there"
+            ),
             Exit::Success,
         ),
         AttemptEnd::Paused if given.held => (

@@ -186,7 +186,9 @@ pub(super) fn make_ready(
     let rights = Rights {
         allow: &allow,
         deny: &deny,
-        guard: guard(context),
+        guard: beside(context, "orchestra-guard"),
+        heartbeat: beside(context, "orchestra-heartbeat"),
+        command_timeout_seconds: context.settings.command_timeout_seconds,
         main: &context.settings.main_checkout,
     };
     worktree::make_ready(&context.repo, &context.run, &task.name, place, &rights)
@@ -340,10 +342,10 @@ fn wait_for_leaving(context: &Context, task: &TaskName) -> Result<(), StartError
     }
 }
 
-/// The guard, when it is installed beside this program.
-fn guard(context: &Context) -> Option<std::path::PathBuf> {
-    let guard = context.exe.with_file_name("orchestra-guard");
-    guard.is_file().then_some(guard)
+/// Another program, when it is installed beside this one.
+fn beside(context: &Context, name: &str) -> Option<std::path::PathBuf> {
+    let program = context.exe.with_file_name(name);
+    program.is_file().then_some(program)
 }
 
 /// What the instance may do without asking, and what it may not do.
@@ -416,12 +418,14 @@ fn launch_file(
     };
     let mut prompt = match (order.start, &order.assignment.conflict, &ready.merge) {
         // The last order for the task that was carried out.
-        (StartMode::Resume, ..) => match atomic::peek_json::<LaunchFile>(&context.run.launch(&task.name)) {
-            Some(before) if before.attached.is_some() && !order.grant.last => {
-                prompt::message_after_person()
+        (StartMode::Resume, ..) => {
+            match atomic::peek_json::<LaunchFile>(&context.run.launch(&task.name)) {
+                Some(before) if before.attached.is_some() && !order.grant.last => {
+                    prompt::message_after_person()
+                }
+                _ => prompt::resume_message(order.lesson.as_deref(), order.grant.last),
             }
-            _ => prompt::resume_message(order.lesson.as_deref(), order.grant.last),
-        },
+        }
         (StartMode::Fresh, Some(conflict), Some(begun)) => {
             let sides = sides(context, conflict, &begun.merging.files);
             resolution::first_message(&Dispute {

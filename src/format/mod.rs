@@ -25,6 +25,7 @@ pub mod results;
 pub mod settings_file;
 pub mod status_file;
 pub mod status_report;
+pub mod todo_list;
 
 /// Version of all files that this program writes. A reader accepts its own and older
 /// versions; a newer one is reported, never guessed at.

@@ -182,6 +182,8 @@ impl RunDir {
         stream_log => ".log";
         /// Signs of life of an instance that a person talks to.
         beat => ".beat";
+        /// What the verify command said when a person's session came to its end.
+        checked => ".checked.json";
         /// The order for its present attempt.
         launch => ".launch.json";
         /// How its last attempt ended.

@@ -25,7 +25,6 @@ use super::evidence::Changes;
 use super::gate::{self, Rules};
 use super::leftovers::{Known, end_leftovers};
 use super::life::requests::{leave_note, question};
-use super::progress::Todos;
 use super::report::{Report, now, rfc3339};
 use super::transcript::Transcript;
 use super::work::{Helpers, Workshop};
@@ -40,11 +39,12 @@ use crate::core::event::{Request, StopHow};
 use crate::core::id::Oid;
 use crate::format::SCHEMA_VERSION;
 use crate::format::beat_file::{self, BeatLine};
-use crate::format::claude_stream::{ToolResult, ToolUse, one_line};
+use crate::format::claude_stream::one_line;
 use crate::format::instance_request::InstanceRequest;
 use crate::format::launch_file::{AgentChoice, LaunchFile};
 use crate::format::outcome_file::OutcomeFile;
 use crate::format::status_file::{InstanceStatus, Progress, SaidProgress, StatusFile, Tokens};
+use crate::format::todo_list::Todos;
 use crate::store::atomic::{self, Durability};
 use crate::store::lock::Lock;
 use crate::store::{inbox, instance_inbox, run_log};
@@ -353,7 +353,8 @@ impl<'a> Attached<'a> {
 
     fn fail(&mut self, class: FailureClass, detail: String) {
         self.report.status.last_error = Some(one_line(&detail, 1000));
-        self.ending.get_or_insert(AttemptEnd::Failed { class, detail });
+        self.ending
+            .get_or_insert(AttemptEnd::Failed { class, detail });
     }
 
     fn hear_signals(&self) -> Result<(), String> {
@@ -404,7 +405,10 @@ impl<'a> Attached<'a> {
         let followed = process::follow_in_terminal(child.id(), told);
         self.client = Some(child);
         if let Err(error) = followed {
-            self.fail(FailureClass::Crash, format!("cannot start a thread: {error}"));
+            self.fail(
+                FailureClass::Crash,
+                format!("cannot start a thread: {error}"),
+            );
             self.end_tree();
         }
         self.sample();
@@ -581,8 +585,7 @@ impl<'a> Attached<'a> {
     }
 
     fn take(&mut self, beat: BeatLine) {
-        self.report.status.last_heartbeat =
-            Some(rfc3339(crate::core::time::Timestamp(beat.at)));
+        self.report.status.last_heartbeat = Some(rfc3339(crate::core::time::Timestamp(beat.at)));
         if !beat.transcript.is_empty() {
             self.session_file = Some(PathBuf::from(&beat.transcript));
         }
@@ -624,19 +627,7 @@ impl<'a> Attached<'a> {
     }
 
     fn todo(&mut self, tool: &str, call: &beat_file::TodoCall) {
-        let id = "beat".to_owned();
-        self.todos.called(&ToolUse {
-            id: id.clone(),
-            name: tool.to_owned(),
-            input: call.input.clone(),
-        });
-        let changed = self.todos.answered(&ToolResult {
-            tool_use_id: id,
-            is_error: false,
-            created_task: call.created.clone(),
-            text: String::new(),
-        });
-        if changed {
+        if self.todos.beat(tool, call) {
             let said = self.report.status.progress.said.take();
             self.report.status.progress = Progress {
                 said,
@@ -728,8 +719,7 @@ impl<'a> Attached<'a> {
                 }
                 Ok(InstanceRequest::Message { .. } | InstanceRequest::Notice { .. }) => {}
                 Err(why) => {
-                    self.report.status.last_error =
-                        Some(format!("a request means nothing: {why}"));
+                    self.report.status.last_error = Some(format!("a request means nothing: {why}"));
                 }
             }
         }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `life` | the loop: messages in, what follows from each, up to the outcome |
 //! | `attached` | the same for an attempt in which a person works, in their terminal |
+//! | `stop` | what an interactive session is told when a turn ends without evidence |
 //! | `transcript` | what the session's file tells, where there is no stream |
 //! | `last_word` | the outcome and the marker |
 //! | `watch` | the threads that feed the loop |
@@ -16,7 +17,7 @@
 //! | `gate` | the evidence that a task is done, and what is missing |
 //! | `classify` | why an attempt failed |
 //! | `leftovers` | what a lost supervisor left |
-//! | `progress`, `costs`, `liveness` | what the stream and the processes tell |
+//! | `costs`, `liveness` | what the stream and the processes tell |
 //! | `stream_log` | the kept copy of the stream |
 //! | `report` | the status file |
 //! | `ports` | the instance's own ports |
@@ -33,8 +34,8 @@ mod limits;
 mod liveness;
 mod merging;
 mod ports;
-mod progress;
 mod report;
+pub mod stop;
 mod stream_log;
 mod transcript;
 mod watch;

@@ -51,7 +51,8 @@ impl Transcript {
     /// What was used; unknown when there is no file to read.
     pub(crate) fn tokens(&self) -> Option<Tokens> {
         let all = self.messages.values().copied();
-        self.known.then(|| all.fold(Tokens::default(), Tokens::plus))
+        self.known
+            .then(|| all.fold(Tokens::default(), Tokens::plus))
     }
 
     /// Returns whether the file is there.
@@ -131,7 +132,10 @@ mod tests {
         seen.look(&path);
         assert_eq!(seen.tokens().unwrap().total(), 0);
         add(&mut file, &line("a", 6, 1));
-        add(&mut file, "{\"type\":\"user\",\"x\":\"assistant\"}\nnoise\n");
+        add(
+            &mut file,
+            "{\"type\":\"user\",\"x\":\"assistant\"}\nnoise\n",
+        );
         let second = line("a", 7, 30);
         let (half, rest) = second.split_at(40);
         add(&mut file, half);

@@ -91,10 +91,9 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
                 Tone::Plain,
             )
         }
-        Record::AttachAsked { task, .. } => said(
-            format!("{task}: a person takes it over"),
-            Tone::Strong,
-        ),
+        Record::AttachAsked { task, .. } => {
+            said(format!("{task}: a person takes it over"), Tone::Strong)
+        }
         Record::TaskRevived { task } => said(format!("{task}: gets a new chance"), Tone::Plain),
         Record::PauseRequested { task } => said(
             task.as_ref()

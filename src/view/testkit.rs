@@ -106,6 +106,7 @@ impl Sample {
                     worked: Millis(0),
                     supervisor_alive: false,
                     status: None,
+                    by_hand: None,
                 })
                 .collect(),
             phases,

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attach;
 #[path = "../support/fault_rows.rs"]
 mod fault_rows;
 mod fault_table;
@@ -23,7 +24,6 @@ mod instance;
 mod killed;
 mod model_server_itself;
 mod plugin;
-mod probe;
 mod provider;
 mod resolving;
 mod run;

@@ -599,12 +599,14 @@ fn a_person_takes_over_at_once_and_uses_no_room_of_the_others() {
 
 #[test]
 fn a_task_that_is_held_back_or_was_given_up_can_be_taken_over() {
-    let mut world = World::new(facts(&[vec![]], &[vec![]]), policy(1), |_, attempt| {
-        match attempt {
+    let mut world = World::new(
+        facts(&[vec![]], &[vec![]]),
+        policy(1),
+        |_, attempt| match attempt {
             1 => (Fate::Fail(FailureClass::Setup), 10),
             _ => (Fate::Complete, 10),
-        }
-    });
+        },
+    );
     world.run();
     assert_eq!(world.closed, Some(Verdict::Failed));
     world.ask(5, attach("t0"));

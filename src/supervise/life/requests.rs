@@ -332,11 +332,7 @@ fn note_for_others(task: &TaskName, text: &str) -> String {
 }
 
 /// The question of a stuck instance for people, and how to answer it.
-pub(in crate::supervise) fn question(
-    task: &TaskName,
-    reason: &str,
-    options: &[String],
-) -> String {
+pub(in crate::supervise) fn question(task: &TaskName, reason: &str, options: &[String]) -> String {
     let reason = one_line(reason, SHOWN_REASON);
     let reason = if reason.is_empty() {
         "it did not say why"
