@@ -126,10 +126,7 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
     );
     if let Some(since) = task.instance().and_then(|s| s.attached_since.as_deref()) {
         let since = clock::parse(since).map_or_else(unknown, clock::time_of_day);
-        row(
-            "attached",
-            &format!("with you since {since} UTC; it goes on without you once you leave it"),
-        );
+        row("attached", &format!("with you, since {since} UTC"));
     }
     if let Some(session) = &task.by_hand {
         let since = clock::time_of_day(session.since);
