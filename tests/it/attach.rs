@@ -104,10 +104,25 @@ fn terminal(room: &Room, args: &[&str]) -> Terminal {
     Terminal::start(&room.command(args), 120, 30)
 }
 
+/// Lets an instance come to its next step once it knows that it is to stop there.
+#[track_caller]
+fn let_it_stop(room: &Room, name: &str) {
+    let log = room.only_run().log();
+    wait_for("the wish to stop", || {
+        let log = fs::read_to_string(&log).unwrap();
+        log.contains(&format!("{name}: asked to make room"))
+            .then_some(())
+    });
+    fs::write(room.path(&format!("go-{name}")), "").unwrap();
+}
+
 /// Takes a task over and returns once its session is open.
 #[track_caller]
 fn attach(room: &Room, args: &[&str]) -> Terminal {
     let terminal = terminal(room, &[&["attach"], args].concat());
+    if !room.path(&format!("go-{}", args[0])).exists() {
+        let_it_stop(room, args[0]);
+    }
     see(&terminal, "--resume");
     terminal
 }
@@ -124,17 +139,16 @@ fn a_person_leaves_in_every_way_and_nothing_is_lost() {
     let second = terminal(&room, &["attach", "a"]);
     see(&second, "in another terminal");
     waiting.type_text("\u{3}");
-    room.wait_for_record(&run, "the wish", |r| {
-        matches!(r, Record::AttachAsked { .. })
+    wait_for("the end of whoever waits", || {
+        room.processes_of("attach").is_empty().then_some(())
     });
-    fs::write(room.path("go-a"), "").unwrap();
+    let_it_stop(&room, "a");
     wait_for("the instance to go on", || {
         (how(&room, &run, "a") == [(false, "paused"), (true, "paused"), (false, "complete")])
             .then_some(())
     });
 
     // It goes on while the conductor is replaced, and is held back afterwards.
-    fs::write(room.path("go-b"), "").unwrap();
     let mut person = attach(&room, &["b", "--then", "pause"]);
     let status = room.status(&run, "b");
     assert!(status["attachedSince"].is_string(), "{status:#}");
@@ -217,8 +231,6 @@ fn what_cannot_be_taken_over_says_why() {
         "{}",
         ended.err
     );
-    fs::write(room.path("go-a"), "").unwrap();
-    fs::write(room.path("go-b"), "").unwrap();
     let mut person = attach(&room, &["a", "--then", "complete"]);
     // The room that it left is used.
     works(&room, "b");
