@@ -92,6 +92,69 @@ pub fn spawn(spec: &CommandSpec) -> Result<Running, SpawnError> {
     }
 }
 
+/// Starts a client in the terminal of this process: it gets the standard streams, and stays in
+/// this process's group, so that what is typed reaches it.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_in_terminal(spec: &CommandSpec) -> Result<Child, SpawnError> {
+    command(&spec.program, &spec.env)
+        .args(&spec.args)
+        .current_dir(&spec.cwd)
+        .spawn()
+        .map_err(|source| SpawnError::Start {
+            program: spec.program.clone(),
+            cwd: spec.cwd.clone(),
+            source,
+        })
+}
+
+/// What a child in the terminal did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InTerminal {
+    /// It was stopped, as by Ctrl-Z.
+    Stopped,
+    /// It ended, and stays to be waited for by its [`Child`].
+    Ended,
+}
+
+/// Tells each stop and then the end of the process with this number, from a thread of its own.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub fn follow_in_terminal(
+    pid: u32,
+    mut tell: impl FnMut(InTerminal) + Send + 'static,
+) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("client".into())
+        .stack_size(64 * 1024)
+        .spawn(move || {
+            let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+                return tell(InTerminal::Ended);
+            };
+            let both = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+            loop {
+                match waitid(WaitId::Pid(pid), both) {
+                    Err(Errno::INTR) => {}
+                    Ok(Some(status)) if status.stopped() => {
+                        // Taken note of, so that the next wait is for the next one.
+                        let stops = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+                        let _ = waitid(WaitId::Pid(pid), stops);
+                        tell(InTerminal::Stopped);
+                    }
+                    _ => return tell(InTerminal::Ended),
+                }
+            }
+        })
+        .map(drop)
+}
+
+/// Stops this process as the terminal would, until somebody lets it go on.
+pub fn stop_self() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+}
+
 /// Whether some process of this machine is the program of this name; none where that cannot
 /// be told.
 #[must_use]

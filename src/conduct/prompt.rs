@@ -192,6 +192,16 @@ pub(super) fn resume_message(lesson: Option<&str>, budget_ends: bool) -> String 
     text
 }
 
+/// The message with which a session goes on by itself after a person worked in it.
+#[must_use]
+pub(super) fn message_after_person() -> String {
+    "A person worked with you in this session and has left it. You are on your own again. Look \
+     at `git status` and at what was said, then go on with your task as it stands now: what the \
+     person decided holds. The same rules hold; when all is done and committed, end your turn \
+     with the summary."
+        .to_owned()
+}
+
 /// A text of bounded length.
 pub(super) fn clip(text: &str) -> String {
     if text.chars().count() <= LONG {

@@ -173,6 +173,7 @@ impl Workshop {
                 approach,
                 grant,
                 lesson,
+                attached,
             } => {
                 let Some(place) = state.task(task).place.clone() else {
                     return;
@@ -187,6 +188,7 @@ impl Workshop {
                     approach,
                     grant,
                     lesson,
+                    attached,
                     place,
                     finished,
                     others: self.context.others(state, task),

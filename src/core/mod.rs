@@ -7,6 +7,7 @@ pub mod admission;
 pub mod attempt;
 pub mod breaker;
 pub mod budget;
+pub mod claim;
 pub mod conditions;
 pub mod delivery;
 pub mod estimate;

@@ -1,6 +1,7 @@
 //! What is written to disk and read from outside: versioned shapes, separate from the
 //! types of `core`, with the conversions beside them.
 
+pub mod beat_file;
 pub mod breaker_file;
 pub mod claude_stream;
 pub mod client_settings;
@@ -27,6 +28,7 @@ pub mod shortage_file;
 pub mod status_file;
 pub mod status_report;
 pub mod statusline;
+pub mod todo_list;
 
 /// Version of all files that this program writes. A reader accepts its own and older
 /// versions; a newer one is reported, never guessed at.

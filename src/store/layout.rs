@@ -184,6 +184,8 @@ impl RunDir {
         stream_log => ".log";
         /// Signs of life of an instance that a person talks to.
         beat => ".beat";
+        /// What the verify command said when a person's session came to its end.
+        checked => ".checked.json";
         /// The order for its present attempt.
         launch => ".launch.json";
         /// How its last attempt ended.
@@ -192,6 +194,8 @@ impl RunDir {
         processes => ".processes.json";
         /// Held by its supervisor.
         lock => ".lock";
+        /// Held by the terminal of a person who takes it over.
+        attach_lock => ".attach.lock";
         /// Requests to its supervisor.
         instance_inbox => ".inbox";
         /// What its supervisor printed, if it ever had to.

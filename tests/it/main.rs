@@ -11,6 +11,7 @@
 mod admission;
 mod architecture;
 mod asking;
+mod attach;
 mod chaos;
 mod crash;
 mod delivery;
