@@ -69,7 +69,7 @@ case $prefix in
     *) prefix=$(pwd)/$prefix ;;
 esac
 link=$prefix/bin/orchestra
-programs='orchestra orchestra-command orchestra-guard orchestra-heartbeat orchestra-statusline
+programs='orchestra orchestra-announce orchestra-command orchestra-guard orchestra-heartbeat orchestra-statusline
 orchestration-start instance-complete integration-complete'
 
 # Whether the link at $link is one that this script made.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::announcing;
 use super::conductor;
 use super::follow::{Interrupts, follow};
 use super::plan_input::{Obtained, PlanInput};
@@ -89,6 +90,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         check_output(output)?;
     }
     let run = begin(&repo, &obtained, &chosen)?;
+    announcing::join(&run, cx);
     let exit = watch(&run, args.detach, cx)?;
     if let (Some(output), false) = (output, args.detach) {
         copy_results(&run, &output)?;

@@ -4,6 +4,7 @@
 //! it decided is in the journal, what it started has a life of its own, and the next one
 //! asks the state machine what is due.
 
+pub mod announce;
 mod assignment;
 mod attend;
 mod checkpoint;
@@ -18,6 +19,7 @@ pub mod expire;
 mod history;
 pub mod keep;
 mod launch;
+pub mod listen;
 mod machine;
 mod notes;
 pub mod planning;
@@ -222,6 +224,7 @@ struct Conductor {
     work: work::Workshop,
     surroundings: conditions::Surroundings,
     history: history::Historian,
+    announcer: announce::Announcer,
     radar: Option<radar::Radar>,
     /// The conductor before this one met a shortage, and nothing was seen of its end yet.
     short: bool,
@@ -236,6 +239,7 @@ impl Conductor {
         let (journal, lines) = Journal::open(&context.run.journal())?;
         let state = replay(&context, lines.iter().map(|l| &l.entry));
         let history = history::Historian::new(&context, &state, &lines);
+        let announcer = announce::Announcer::new(&context.run, &lines);
         let (tell, signals) = mpsc::channel();
         let folder = context.run.inbox();
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
@@ -244,6 +248,7 @@ impl Conductor {
         Ok(Self {
             surroundings: conditions::Surroundings::of(&context),
             history,
+            announcer,
             radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
@@ -358,6 +363,8 @@ impl Conductor {
         }
         self.history
             .follow(&self.context, &self.state, &out.records);
+        self.announcer
+            .follow(&self.context.run, self.journal.seq(), &out.records);
         if !out.records.is_empty() || *event == Event::Adopted {
             self.show_radar();
         }

@@ -31,6 +31,12 @@ pub struct HookEvent {
     /// Where the session's shell stands.
     #[serde(deserialize_with = "lenient")]
     pub cwd: String,
+    /// The client's own record of the session.
+    #[serde(deserialize_with = "lenient")]
+    pub transcript_path: String,
+    /// How a session began: `startup`, `resume`, `clear`, `compact`.
+    #[serde(deserialize_with = "lenient")]
+    pub source: String,
     /// `default`, `plan`, `auto`, …
     #[serde(deserialize_with = "lenient")]
     pub permission_mode: String,
