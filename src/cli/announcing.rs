@@ -1,13 +1,16 @@
 //! What a command has to do with announcements: who hears of a run that it starts, and that
 //! whoever follows a run to its end was told of it.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use super::Context;
-use crate::conduct::announce;
+use super::{Context, Failure};
 use crate::conduct::listen::{self, Sitter, is_alive};
+use crate::conduct::{announce, notifier};
 use crate::format::announcement_file::ProcessName;
-use crate::store::announcements;
+use crate::format::settings_file::SettingsFile;
+use crate::store::announcements::{self, Book};
+use crate::store::atomic;
 use crate::store::layout::{Layout, RunDir};
 use crate::store::lock::Lock;
 
@@ -39,6 +42,10 @@ fn client(cx: &Context<'_>) -> Option<ProcessName> {
 pub(super) struct Following {
     run: RunDir,
     lock: Option<Lock>,
+    /// How long the ledger was at the last look, bytes.
+    seen: u64,
+    /// How many announcements the terminal was told of, or that were there before.
+    rung: Option<usize>,
 }
 
 impl Following {
@@ -46,6 +53,8 @@ impl Following {
         let mut following = Self {
             run: run.clone(),
             lock: None,
+            seen: 0,
+            rung: None,
         };
         following.hold();
         following
@@ -60,16 +69,45 @@ impl Following {
         }
     }
 
+    /// Rings the terminal, if that is configured, for what is new since the last time. Costs
+    /// one look at one file.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written to.
+    pub(super) fn ring(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let path = announcements::ledger(&self.run);
+        let length = path.metadata().map_or(0, |meta| meta.len());
+        if !cx.terminal || length == self.seen {
+            return Ok(());
+        }
+        self.seen = length;
+        let settings: Option<SettingsFile> = atomic::peek_json(&self.run.settings());
+        let (Some(settings), Ok(book)) = (settings, Book::read(&self.run)) else {
+            return Ok(());
+        };
+        let known = self.rung.replace(book.items.len());
+        let programs = cx.env.get("PATH").map(OsStr::new);
+        let new = book.items.iter().skip(known.unwrap_or(usize::MAX));
+        let sequence: String = new
+            .map(|item| notifier::for_terminal(&settings, programs, &item.announcement))
+            .collect();
+        if sequence.is_empty() {
+            return Ok(());
+        }
+        cx.print(&sequence)
+    }
+
     /// The end was printed.
-    pub(super) fn told(self, cx: &Context<'_>) {
+    pub(super) fn told(mut self, cx: &mut Context<'_>) {
+        // The conductor may be about to announce the end: then that is known already.
+        let _ = announce::complete(&self.run);
+        let _ = self.ring(cx);
         // A session that is gone was told nothing.
         if client(cx).is_some_and(|client| !is_alive(&client)) {
             return;
         }
         let to = cx.env.get("CLAUDE_CODE_SESSION_ID").unwrap_or("a command");
-        // The conductor may be about to announce the end: then that is known already. What is
-        // not written down is told again.
-        let _ = announce::complete(&self.run);
+        // What is not written down is told again.
         let _ = announcements::all_told(&self.run, to, cx.now());
     }
 }

@@ -113,6 +113,7 @@ pub fn follow(
             ensured = Some(Instant::now());
         }
         following.hold();
+        following.ring(cx)?;
         changes.pause(BEAT);
     }
 }

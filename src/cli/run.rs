@@ -189,6 +189,8 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         learned: learned(repo.root(), plan, config),
         verify: config.verify.clone(),
         setup: config.setup.clone(),
+        notify: config.notify.clone(),
+        notify_command: config.notify_command.clone(),
         union_files: config.union_files.clone(),
         lockfiles: config.lockfiles.clone(),
         started_by_session: cx.env.get("CLAUDE_CODE_SESSION_ID").map(str::to_owned),

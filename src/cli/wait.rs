@@ -72,6 +72,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             return Err(select::unreadable(&run, &snapshot));
         }
         following.hold();
+        following.ring(cx)?;
         let now = Instant::now();
         if deadline.is_some_and(|at| now >= at) {
             let text = summary::header(

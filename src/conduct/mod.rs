@@ -22,6 +22,7 @@ mod launch;
 pub mod listen;
 mod machine;
 mod notes;
+pub mod notifier;
 pub mod planning;
 mod prepare;
 mod prompt;
@@ -173,14 +174,17 @@ pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductErr
     ready();
     let mut lock = Some(lock);
     let keepers = keep::Keepers::start(context);
+    let mut notifier = notifier::Notifier::start(context);
     loop {
         surroundings::remember(&context.run, &context.env);
-        Conductor::new(context.clone())?.run()?;
+        Conductor::new(context.clone())?.run(&mut notifier)?;
         // A letter that was posted after the last look: whoever posted it may have seen the
         // lock held. So the lock is given back first, and the inbox looked at after that.
         keepers.rest(true);
         drop(lock.take());
         if !inbox::letters_waiting(&context.run.inbox()) {
+            // Nobody waits for this: the lock is free.
+            notifier.finish(context);
             return Ok(());
         }
         lock = Lock::take_within(&context.run.conductor_lock(), LOCK_PATIENCE)?;
@@ -262,7 +266,7 @@ impl Conductor {
         })
     }
 
-    fn run(mut self) -> Result<(), ConductError> {
+    fn run(mut self, notifier: &mut notifier::Notifier) -> Result<(), ConductError> {
         if !self.begun {
             self.commit(&[Record::Begun])?;
             self.work.register_all(&self.state);
@@ -303,6 +307,7 @@ impl Conductor {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.work.watch_again();
+            notifier.look(&self.context);
             // However much is heard meanwhile.
             if self.wake.is_some_and(|at| at <= Instant::now()) {
                 self.wake = None;

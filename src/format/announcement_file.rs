@@ -146,6 +146,24 @@ impl Announcement {
         }
     }
 
+    /// What a terminal is sent: its bell, and a notification in the shape that most terminals
+    /// with notifications know (OSC 777). Empty when neither is wanted.
+    #[must_use]
+    pub fn terminal_sequence(&self, bell: bool, notification: bool) -> String {
+        let mut sequence = String::new();
+        if notification {
+            // No control characters are in it, so that nothing ends it before its end.
+            sequence.push_str(&format!(
+                "\u{1b}]777;notify;Orchestra;{}\u{7}",
+                self.headline
+            ));
+        }
+        if bell {
+            sequence.push('\u{7}');
+        }
+        sequence
+    }
+
     /// What stands in a told text and in no other, so that it can be found again.
     #[must_use]
     pub fn tag(&self, run: &OrchestrationId) -> String {
@@ -317,6 +335,11 @@ mod tests {
             "docs is stuck: Which theme? Two exist. (run-1)"
         );
         assert_eq!(told.tag(&run), "[run-1 stuck/docs/stuck-1-1]");
+        assert_eq!(told.terminal_sequence(false, false), "");
+        assert_eq!(
+            told.terminal_sequence(true, true),
+            "\u{1b}]777;notify;Orchestra;docs is stuck: Which theme? Two exist. (run-1)\u{7}\u{7}"
+        );
         let long = Announcement::stuck(&run, &task, "q", &"x\n".repeat(9000), &[]);
         assert!(long.text.len() < 9000 && long.headline.chars().count() < 200);
         let empty = Announcement::stuck(&run, &task, "q", " ", &[]);

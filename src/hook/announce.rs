@@ -9,6 +9,9 @@
 //! [`super::transcript`]. Before that a text is only *claimed*: no other session tells it
 //! meanwhile, and it is told again when the client dies without having got to it.
 
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,12 +27,14 @@ use super::{Outcome, place, session};
 use crate::conduct;
 use crate::conduct::announce as news;
 use crate::conduct::listen::{self, Sitter, is_alive};
+use crate::conduct::notifier;
 use crate::core::id::OrchestrationId;
 use crate::core::time::{Millis, Timestamp};
 use crate::format::announcement_file::{
     Announcement, AnnouncementKind, Claimant, LedgerEntry, ProcessName, SeatFile,
 };
 use crate::format::hook_json::HookEvent;
+use crate::format::settings_file::SettingsFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::announcements::{self, Book, Ledger, Standing};
 use crate::store::layout::{Layout, RunDir};
@@ -39,6 +44,10 @@ use crate::store::{StoreError, atomic, seats};
 /// How long a client may take to write down that it has a text. It takes some 50 ms; after
 /// this the process that handed it over died before it did.
 const HANDOVER: Millis = Millis::from_secs(20);
+
+/// A terminal that is opened does not become this process's own.
+#[allow(clippy::cast_possible_wrap, reason = "a flag")]
+const NOCTTY: i32 = rustix::fs::OFlags::NOCTTY.bits() as i32;
 
 /// How soon a text that the client has is looked for again.
 const SOON: Duration = Duration::from_secs(1);
@@ -121,7 +130,7 @@ fn begun(event: &HookEvent, world: &World) -> Outcome {
         return woken(&upkeep);
     }
     match listen::begin(&layout, &who, &orphans) {
-        Ok(seat) if !seat.runs.is_empty() => attend(&layout, &who, &upkeep),
+        Ok(seat) if !seat.runs.is_empty() => attend(&layout, &who, &upkeep, world),
         _ => woken(&upkeep),
     }
 }
@@ -142,7 +151,7 @@ fn turn_ended(event: &HookEvent, world: &World) -> Outcome {
         // What cannot be written now is written at the end of the next turn.
         let _ = listen::begin(&layout, &who, &[]);
     }
-    attend(&layout, &who, &[])
+    attend(&layout, &who, &[], world)
 }
 
 fn woken(upkeep: &[String]) -> Outcome {
@@ -186,7 +195,7 @@ struct Look {
 }
 
 /// Waits for news of the runs of a client, one process for each client.
-fn attend(layout: &Layout, who: &Sitter, said: &[String]) -> Outcome {
+fn attend(layout: &Layout, who: &Sitter, said: &[String], world: &World) -> Outcome {
     let Some(client) = &who.client else {
         return woken(said);
     };
@@ -230,7 +239,8 @@ fn attend(layout: &Layout, who: &Sitter, said: &[String]) -> Outcome {
             }
         }
         if !open.is_empty() || !said.is_empty() {
-            return tell(open, &seat, said);
+            let path = world.env.get("PATH");
+            return tell(open, &seat, said, path);
         }
         if !over.is_empty() {
             let _ = listen::leave(layout, &seat.session, &over);
@@ -374,7 +384,12 @@ fn is_moot(run: &RunDir, news: &Announcement) -> bool {
 }
 
 /// Claims and hands over. What could not be claimed is left to the next one who looks.
-fn tell(open: Vec<(RunDir, Vec<Announcement>)>, seat: &SeatFile, said: &[String]) -> Outcome {
+fn tell(
+    open: Vec<(RunDir, Vec<Announcement>)>,
+    seat: &SeatFile,
+    said: &[String],
+    path: Option<&OsStr>,
+) -> Outcome {
     let by = Claimant {
         session: seat.session.clone(),
         transcript: seat.transcript.clone(),
@@ -393,7 +408,12 @@ fn tell(open: Vec<(RunDir, Vec<Announcement>)>, seat: &SeatFile, said: &[String]
                 fits
             })
             .collect();
+        let settings: Option<SettingsFile> = atomic::peek_json(&run.settings());
         for news in claim(&run, fits, &by) {
+            if let Some(settings) = &settings {
+                let sequence = notifier::for_terminal(settings, path, &news);
+                ring(&by.client, &sequence);
+            }
             if !told.is_empty() {
                 told.push_str("\n\n");
             }
@@ -415,6 +435,26 @@ fn tell(open: Vec<(RunDir, Vec<Announcement>)>, seat: &SeatFile, said: &[String]
         text.push_str("\n\nThere is more; it comes after this.");
     }
     Outcome::Wake(text)
+}
+
+/// Sends something to the terminal of a client. The client itself sends nothing for a hook that
+/// runs beside it.
+fn ring(client: &ProcessName, sequence: &str) {
+    if sequence.is_empty() {
+        return;
+    }
+    let mut streams = (0..3).filter_map(|n| {
+        let path = std::fs::read_link(format!("/proc/{}/fd/{n}", client.pid)).ok()?;
+        path.starts_with("/dev/pts").then_some(path)
+    });
+    if let Some(path) = streams.next() {
+        // Not having rung is nothing that anybody could do something about.
+        let _ = std::fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(NOCTTY)
+            .open(path)
+            .and_then(|mut terminal| terminal.write_all(sequence.as_bytes()));
+    }
 }
 
 /// Those of these that nobody claimed meanwhile.
