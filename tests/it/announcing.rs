@@ -413,3 +413,48 @@ fn a_following_command_is_the_announcement() {
     assert_eq!(waiting.end(), End::Silent);
     assert!(standings(&run).iter().all(|(_, settled)| *settled));
 }
+
+/// A command of the person's own is run for each announcement, with the data in variables.
+/// One that fails is told of once; one that hangs holds nothing up.
+#[test]
+fn notifications_are_given_and_hold_nothing_up() {
+    let room = room();
+    room.script(&json!({
+        "docs": {"steps": [
+            {"stuck": {"reason": "Which \"theme\"; $(touch $ROOM/evil)?"}},
+            {"write": {"path": "docs.txt", "text": "x"}}, {"commit": "docs"},
+        ]},
+        "api": writes("api.txt", "x"),
+    }));
+    let command = "echo \"$ORCHESTRA_EVENT|$ORCHESTRA_TASK|$ORCHESTRA_TEXT\" >> \"$ROOM/told\"; \
+                   [ $ORCHESTRA_EVENT = stuck ] && exit 3; sleep 600";
+    room.write(
+        ".claude/orchestra.toml",
+        &format!("notify_command = {}\n", json!(command)),
+    );
+    room.git(&["add", "-A"]);
+    room.git(&["commit", "--quiet", "-m", "Configuration"]);
+    let run = Client::start(&room, "one").run(&["--detach"]);
+    let told = || fs::read_to_string(room.path("told")).unwrap_or_default();
+    wait_for("the first", || told().contains('\n').then_some(()));
+    let id = run.id();
+    let expected =
+        format!("stuck|docs|docs is stuck: Which \"theme\"; $(touch $ROOM/evil)? ({id})\n");
+    assert_eq!(told(), expected);
+    assert!(!room.path("evil").exists());
+    room.orchestra(&["control", "answer", "docs", "light"])
+        .expect(0);
+    room.wait_until_closed(&run);
+    wait_for("the second", || {
+        told().contains("\nfinished||").then_some(())
+    });
+    // The command hangs, and the run is free for whatever is asked of it.
+    wait_for("the lock", || {
+        (!lock::may_be_held(&run.conductor_lock())).then_some(())
+    });
+    let log = fs::read_to_string(run.log()).unwrap();
+    let said = log
+        .matches("a notification could not be given: exit code 3")
+        .count();
+    assert_eq!(said, 1, "{log}");
+}
