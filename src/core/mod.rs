@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod budget;
 pub mod conditions;
 pub mod delivery;
+pub mod doubt;
 pub mod estimate;
 pub mod event;
 pub mod graph;
