@@ -28,3 +28,4 @@ mod simulation;
 pub mod state;
 pub mod step;
 pub mod time;
+pub mod together;
