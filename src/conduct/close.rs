@@ -13,11 +13,20 @@ use super::cleanup::{Manner, Which, cleanup};
 use super::context::Context;
 use super::expire::expire;
 
-/// Closes a run that ended. Returns lines for the log.
+/// What closing a run has to say.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    /// Lines for the log: what was left, or could not be tidied up.
+    pub(super) lines: Vec<String>,
+    /// Why results or report could not be written. A run without them is not closed.
+    pub(super) faults: Vec<String>,
+}
+
+/// Closes a run that ended.
 ///
 /// Measured figures of worktrees are in the status files by now, so that tidying up first
 /// loses none of them; and a report that says "tidy" is written when it is true.
-pub(super) fn close(context: &Context, state: &State, verdict: Verdict) -> Vec<String> {
+pub(super) fn close(context: &Context, state: &State, verdict: Verdict) -> Closing {
     let mut lines = Vec::new();
     let good = matches!(verdict, Verdict::Success | Verdict::Partial);
     let which = match (context.settings.cleanup, good) {
@@ -47,11 +56,13 @@ pub(super) fn close(context: &Context, state: &State, verdict: Verdict) -> Vec<S
         )),
         Err(error) => lines.push(format!("old backups stay for now: {error}")),
     }
-    lines.extend(write_reports(context));
-    lines
+    Closing {
+        lines,
+        faults: write_reports(context),
+    }
 }
 
-/// Writes results and report as the journal has them now. Returns lines for the log.
+/// Writes results and report as the journal has them now. Returns what could not be written.
 pub(super) fn write_reports(context: &Context) -> Vec<String> {
     let mut lines = Vec::new();
     match Snapshot::load(&context.run, super::now()) {

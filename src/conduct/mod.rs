@@ -189,6 +189,18 @@ pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductErr
     }
 }
 
+/// Whether an event says that what was begun found what it needs of the machine.
+const fn tells_of_room(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Prepared { .. }
+            | Event::Launched { .. }
+            | Event::Ended { .. }
+            | Event::Queue(_)
+            | Event::Closed { .. }
+    )
+}
+
 /// What reaches the loop.
 #[derive(Debug, Clone)]
 enum Signal {
@@ -211,6 +223,8 @@ struct Conductor {
     surroundings: conditions::Surroundings,
     history: history::Historian,
     radar: Option<radar::Radar>,
+    /// The conductor before this one met a shortage, and nothing was seen of its end yet.
+    short: bool,
     /// When the state machine wants to be woken. Kept by the clock that nobody can set.
     wake: Option<Instant>,
     // Dropping it ends the watching.
@@ -226,6 +240,7 @@ impl Conductor {
         let folder = context.run.inbox();
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let watcher = watch(&folder, tell.clone());
+        let short = context.run.shortage().exists();
         Ok(Self {
             surroundings: conditions::Surroundings::of(&context),
             history,
@@ -237,6 +252,7 @@ impl Conductor {
             begun: !lines.is_empty(),
             signals,
             wake: None,
+            short,
             _watcher: watcher,
         })
     }
@@ -260,6 +276,10 @@ impl Conductor {
                         self.surroundings.look_again();
                         self.heed_surroundings()?;
                     }
+                    if self.short && tells_of_room(&event) {
+                        self.short = false;
+                        shortage::ends(&self.context.run);
+                    }
                     self.take(&event)?;
                 }
                 Ok(Signal::Unwatched(unwatched)) => {
@@ -268,6 +288,7 @@ impl Conductor {
                     }
                 }
                 Ok(Signal::Short(what)) => {
+                    shortage::begins(&self.context.run, &what, now());
                     let error = ConductError::Short(what);
                     run_log::append(&self.context.run, now(), &[error.to_string()]);
                     return Err(error);

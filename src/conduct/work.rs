@@ -376,10 +376,12 @@ impl Workshop {
         let state = state.clone();
         let closed = Signal::Event(Event::Closed { number });
         self.spawn("close", closed.clone(), move |context| {
-            let lines = close::close(context, &state, verdict);
-            run_log::append(&context.run, super::now(), &lines);
-            // A run whose results could not be written is not closed.
-            match lines.into_iter().find(|line| is_shortage(line)) {
+            let closing = close::close(context, &state, verdict);
+            run_log::append(&context.run, super::now(), &closing.lines);
+            run_log::append(&context.run, super::now(), &closing.faults);
+            // A run whose results could not be written is not closed. What only could not be
+            // tidied up can be later.
+            match closing.faults.into_iter().find(|line| is_shortage(line)) {
                 Some(line) => Signal::Short(line),
                 None => closed,
             }

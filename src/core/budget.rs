@@ -82,6 +82,11 @@ impl Grant {
     pub fn is_unlimited(&self) -> bool {
         self.limit == Limit::default()
     }
+
+    /// Whether money and tokens are limited, so that either may have ended an attempt.
+    fn both(&self) -> bool {
+        self.limit.usd.is_some() && self.limit.tokens.is_some()
+    }
 }
 
 /// What was spent.
@@ -125,7 +130,7 @@ pub struct Account {
 impl Account {
     /// Of an attempt that never ran.
     #[must_use]
-    pub fn of_nothing() -> Self {
+    pub const fn of_nothing() -> Self {
         Self {
             usd: Some(Money(0)),
             tokens: Some(0),
@@ -166,13 +171,6 @@ fn used_up((known, granted): (Option<u64>, Option<u64>)) -> bool {
     known
         .zip(granted)
         .is_some_and(|(known, granted)| known >= granted - granted / 20)
-}
-
-impl Grant {
-    /// Whether money and tokens are limited, so that either may have ended an attempt.
-    fn both(&self) -> bool {
-        self.limit.usd.is_some() && self.limit.tokens.is_some()
-    }
 }
 
 /// The limits of a run.

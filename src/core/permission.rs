@@ -39,6 +39,8 @@ pub struct Call {
     /// Its shape: the rules that would allow it, as `TOOL(CONTENT)`. Two calls whose shapes are
     /// the same are the same to whoever allowed one of them for good. Never empty.
     pub shape: BTreeSet<String>,
+    /// The shape is the call itself: no rule would allow others like it.
+    pub alone: bool,
 }
 
 impl Call {
@@ -50,6 +52,14 @@ impl Call {
         } else {
             format!("{}: {}", self.tool, self.subject)
         }
+    }
+
+    /// For people: the rules that would allow the call and others like it,
+    /// `Bash(git commit *) and Bash(make)`; none when only the call itself would be allowed.
+    #[must_use]
+    pub fn rules(&self) -> Option<String> {
+        let rules: Vec<&str> = self.shape.iter().map(String::as_str).collect();
+        (!self.alone).then(|| rules.join(" and "))
     }
 }
 
@@ -262,6 +272,7 @@ mod tests {
             tool: "Bash".into(),
             subject: command.into(),
             shape: [format!("Bash({command})")].into(),
+            alone: false,
         }
     }
 

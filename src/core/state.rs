@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
-use super::budget::{Account, BudgetPolicy, Grant, Limit, Money, Spent};
+use super::budget::{BudgetPolicy, Grant, Limit, Money, Spent};
 use super::conditions::Conditions;
 use super::delivery::Deliveries;
+use super::event::Left;
 use super::graph::TaskIx;
 use super::id::{Oid, TaskName};
 use super::overlap::FilePattern;
@@ -257,12 +258,7 @@ impl Entry {
             cancelling: false,
         }
     }
-}
 
-/// How many failed attempts are remembered for those that follow.
-const LESSONS: usize = 3;
-
-impl Entry {
     /// Remembers how an attempt failed, with the ones before.
     fn learn(&mut self, attempt: u32, class: FailureClass, detail: &str) {
         let new = format!("Attempt {attempt} ({class}): {detail}");
@@ -274,6 +270,9 @@ impl Entry {
         self.lesson = Some(lessons.join("\n\n"));
     }
 }
+
+/// How many failed attempts are remembered for those that follow.
+const LESSONS: usize = 3;
 
 /// Where the orchestration as a whole stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -820,7 +819,14 @@ impl State {
                 session_seen,
                 until,
                 account,
-            } => self.apply_end(task, *attempt, end, *session_seen, *until, account),
+            } => {
+                let left = Left {
+                    session_seen: *session_seen,
+                    until: *until,
+                    account: *account,
+                };
+                self.apply_end(task, *attempt, end, &left);
+            }
             Record::Requeued {
                 task,
                 start,
@@ -996,15 +1002,12 @@ impl State {
         self.requeue_if_free(ix);
     }
 
-    fn apply_end(
-        &mut self,
-        task: &TaskName,
-        attempt: u32,
-        end: &AttemptEnd,
-        session_seen: bool,
-        until: Option<Timestamp>,
-        account: &Account,
-    ) {
+    fn apply_end(&mut self, task: &TaskName, attempt: u32, end: &AttemptEnd, left: &Left) {
+        let Left {
+            session_seen,
+            until,
+            account,
+        } = *left;
         let Some(ix) = self.find(task) else { return };
         let TaskState::Active(active) = &self.task(ix).state else {
             return;

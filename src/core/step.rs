@@ -62,12 +62,7 @@ fn seed(token: Uuid, task: &TaskName, attempt: u32) -> u64 {
 const NOTHING_LEFT: Left = Left {
     session_seen: false,
     until: None,
-    account: Account {
-        usd: Some(budget::Money(0)),
-        tokens: Some(0),
-        usd_is_partial: false,
-        worked_ms: Some(0),
-    },
+    account: Account::of_nothing(),
 };
 
 /// What became of a task that was to be started.

@@ -52,7 +52,7 @@ pub enum Event {
         success: bool,
     },
     /// `stream_event`: a piece of a message that is under way. The whole comes as well.
-    Partial,
+    Partial(Piece),
     /// The client asks whether a tool may be used, and waits for the answer.
     PermissionRequest(Box<PermissionRequest>),
     /// The client asks for something else, and waits for the answer.
@@ -69,6 +69,28 @@ pub enum Event {
     },
     /// Anything else, by its `type` or `type/subtype`.
     Other(String),
+}
+
+/// What a piece of a message tells beyond what the whole does: the message's events are those of
+/// the Messages API, <https://docs.claude.com/en/docs/build-with-claude/streaming>.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// `message_start`: what follows is of this message.
+    Start {
+        /// The call of the subagent that says it; none for the instance itself.
+        speaker: Option<String>,
+        /// The message's id.
+        message_id: String,
+    },
+    /// `message_delta`: what was written of the message until now.
+    Written {
+        /// As above.
+        speaker: Option<String>,
+        /// Tokens of its output, all together.
+        output: u64,
+    },
+    /// Nothing.
+    Other,
 }
 
 /// Something that the model said or did.
@@ -265,7 +287,7 @@ fn event(value: &Value) -> Event {
             let info = value.get("rate_limit_info").unwrap_or(&Value::Null);
             Event::RateLimit(RateLimit::read(info))
         }
-        ("stream_event", _) => Event::Partial,
+        ("stream_event", _) => Event::Partial(piece(value)),
         ("assistant", _) => Event::Assistant(assistant(value)),
         ("user", _) => Event::User(user(value)),
         ("result", _) => Event::Result(Box::new(result(value, subtype))),
@@ -288,6 +310,29 @@ fn event(value: &Value) -> Event {
         },
         (kind, "") => Event::Other(kind.to_owned()),
         (kind, subtype) => Event::Other(format!("{kind}/{subtype}")),
+    }
+}
+
+fn piece(value: &Value) -> Piece {
+    let event = value.get("event").unwrap_or(&Value::Null);
+    let speaker = || {
+        let parent = text(value, "parent_tool_use_id");
+        (!parent.is_empty()).then_some(parent)
+    };
+    let part = |name| event.get(name).unwrap_or(&Value::Null);
+    match event.get("type").and_then(Value::as_str) {
+        Some("message_start") => Piece::Start {
+            speaker: speaker(),
+            message_id: text(part("message"), "id"),
+        },
+        Some("message_delta") => match number(part("usage"), "output_tokens") {
+            Some(output) => Piece::Written {
+                speaker: speaker(),
+                output,
+            },
+            None => Piece::Other,
+        },
+        _ => Piece::Other,
     }
 }
 

@@ -24,6 +24,7 @@ pub mod processes_file;
 pub mod radar_file;
 pub mod results;
 pub mod settings_file;
+pub mod shortage_file;
 pub mod status_file;
 pub mod status_report;
 

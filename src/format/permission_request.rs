@@ -55,9 +55,8 @@ impl PermissionRequest {
         let id = value.get("request_id")?.as_str()?.to_owned();
         let tool = request.get("tool_name")?.as_str()?.to_owned();
         let input = request.get("input").cloned().unwrap_or(Value::Null);
-        let text = |name: &str| {
-            let text = request.get(name).and_then(Value::as_str)?;
-            let text = one_line(text, LONG);
+        let said = |name: &str| {
+            let text = one_line(text(request, name), LONG);
             (!text.is_empty()).then_some(text)
         };
         let questions = if tool == QUESTION_TOOL {
@@ -65,15 +64,17 @@ impl PermissionRequest {
         } else {
             Vec::new()
         };
+        let rules = rules(request);
         Some(Self {
             id,
             call: Call {
                 subject: subject(&input),
-                shape: shape(&tool, &input, request),
+                alone: rules.is_empty(),
+                shape: shape(rules, &tool, &input, request),
                 tool,
             },
-            reason: text("decision_reason")
-                .or_else(|| text("blocked_path").map(|path| format!("it is about {path}"))),
+            reason: said("decision_reason")
+                .or_else(|| said("blocked_path").map(|path| format!("it is about {path}"))),
             questions,
             input,
         })
@@ -135,27 +136,35 @@ fn subject(input: &Value) -> String {
     }
 }
 
-/// The rules that the client itself would remember for the call; where it has none, the call
-/// as a whole. A path that it stumbles over is a part of the shape.
-fn shape(tool: &str, input: &Value, request: &Value) -> BTreeSet<String> {
-    let list = |value: &Value, name: &str| {
-        value
-            .get(name)
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
-    };
-    let mut shape: BTreeSet<String> = list(request, "permission_suggestions")
+/// A text of an object; empty when there is none.
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The members of a list of an object; none when there is no list.
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    let list = value.get(name).and_then(Value::as_array);
+    list.map_or(&[], Vec::as_slice)
+}
+
+/// The rules that the client itself would remember for the call.
+fn rules(request: &Value) -> BTreeSet<String> {
+    list(request, "permission_suggestions")
         .iter()
-        .filter(|s| s.get("type").and_then(Value::as_str) == Some("addRules"))
-        .filter(|s| s.get("behavior").and_then(Value::as_str) == Some("allow"))
+        .filter(|s| text(s, "type") == "addRules" && text(s, "behavior") == "allow")
         .flat_map(|s| list(s, "rules"))
         .filter_map(|rule| {
             let tool = rule.get("toolName")?.as_str()?;
             let content = rule.get("ruleContent").and_then(Value::as_str);
             Some(content.map_or(tool.to_owned(), |content| format!("{tool}({content})")))
         })
-        .collect();
+        .collect()
+}
+
+/// The rules for a call; where there are none, the call as a whole. A path that the client
+/// stumbles over is a part of the shape.
+fn shape(rules: BTreeSet<String>, tool: &str, input: &Value, request: &Value) -> BTreeSet<String> {
+    let mut shape = rules;
     if shape.is_empty() {
         shape.insert(format!("{tool} {input}"));
     }
@@ -166,30 +175,16 @@ fn shape(tool: &str, input: &Value, request: &Value) -> BTreeSet<String> {
 }
 
 fn questions(input: &Value) -> Vec<Question> {
-    let text = |value: &Value, name: &str| {
-        value
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let list = |value: &Value, name: &str| {
-        value
-            .get(name)
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
-    };
     list(input, "questions")
         .iter()
         .map(|question| Question {
             // Word for word: it is the key of its answer.
-            text: text(question, "question"),
+            text: text(question, "question").to_owned(),
             options: list(question, "options")
                 .iter()
                 .map(|option| {
-                    let meaning = one_line(&text(option, "description"), LONG);
-                    (text(option, "label"), meaning)
+                    let meaning = one_line(text(option, "description"), LONG);
+                    (text(option, "label").to_owned(), meaning)
                 })
                 .filter(|(label, _)| !label.is_empty())
                 .collect(),
@@ -227,6 +222,7 @@ mod tests {
         let request = read(COMMIT);
         assert_eq!(request.call.text(), "Bash: git commit --allow-empty -m x");
         assert_eq!(request.call.shape, ["Bash(git commit *)".to_owned()].into());
+        assert_eq!(request.call.rules().as_deref(), Some("Bash(git commit *)"));
         assert_eq!(
             request.reason.as_deref(),
             Some("This command requires approval")

@@ -129,6 +129,8 @@ impl RunDir {
         plan => "orchestration-plan.json";
         /// How the run was configured when it began.
         settings => "settings.json";
+        /// What the machine is short of, while the run waits for it.
+        shortage => "shortage.json";
         /// The log for people.
         log => "orchestration.log";
         /// What was decided and what happened: the truth from which all is rebuilt.

@@ -3,12 +3,13 @@
 //! The client's totals are not to be added up over processes: a process that resumes a
 //! session counts the money of the one before it when that ended cleanly, and not when it
 //! was killed. What counts is what was spent since the result before. Tokens of a turn that
-//! is under way are known only roughly, from its messages, each of which is printed once per
-//! content block.
+//! is under way are known from its messages: their input when they begin (printed once per
+//! content block), their output when they end. Of a message that was cut off, how much of it
+//! was written is not known.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use crate::format::claude_stream::{Assistant, TurnResult};
+use crate::format::claude_stream::{Assistant, Piece, TurnResult};
 use crate::format::status_file::Tokens;
 
 /// What was spent.
@@ -18,8 +19,12 @@ pub(crate) struct Costs {
     earlier_tokens: Option<Tokens>,
     usd: Option<f64>,
     settled: Tokens,
-    under_way: Tokens,
-    seen: HashSet<String>,
+    /// Messages of the turn that is under way, by their ids.
+    messages: HashMap<String, Tokens>,
+    /// Which message each speaker (none: the instance itself) is about to say.
+    saying: HashMap<Option<String>, String>,
+    /// Of messages without an id.
+    nameless: Tokens,
     any: bool,
     /// Whether a turn is under way.
     in_turn: bool,
@@ -48,10 +53,42 @@ impl Costs {
     /// A part of a message.
     pub(crate) fn said(&mut self, said: &Assistant) {
         self.in_turn = true;
-        if said.message_id.is_empty() || self.seen.insert(said.message_id.clone()) {
-            self.under_way = self.under_way.plus(said.usage);
-            self.any = true;
+        self.any = true;
+        if said.message_id.is_empty() {
+            self.nameless = self.nameless.plus(said.usage);
+            return;
         }
+        let known = self.messages.entry(said.message_id.clone()).or_default();
+        *known = Tokens {
+            output: known.output.max(said.usage.output),
+            ..said.usage
+        };
+    }
+
+    /// A piece of a message that is under way.
+    pub(crate) fn piece(&mut self, piece: &Piece) {
+        match piece {
+            Piece::Start {
+                speaker,
+                message_id,
+            } => {
+                self.saying.insert(speaker.clone(), message_id.clone());
+            }
+            Piece::Written { speaker, output } => {
+                if let Some(id) = self.saying.get(speaker) {
+                    let known = self.messages.entry(id.clone()).or_default();
+                    known.output = known.output.max(*output);
+                    self.any = true;
+                }
+            }
+            Piece::Other => {}
+        }
+    }
+
+    /// Tokens of the turn that is under way.
+    fn under_way(&self) -> Tokens {
+        let messages = self.messages.values();
+        messages.fold(self.nameless, |all, one| all.plus(*one))
     }
 
     /// The end of a turn.
@@ -69,8 +106,9 @@ impl Costs {
             }
             self.settled = self.settled.plus(result.turn_tokens);
         }
-        self.under_way = Tokens::default();
-        self.seen.clear();
+        self.nameless = Tokens::default();
+        self.messages.clear();
+        self.saying.clear();
         self.any = true;
         self.in_turn = false;
     }
@@ -82,7 +120,7 @@ impl Costs {
 
     /// Tokens of this process.
     pub(crate) fn attempt_tokens(&self) -> Option<Tokens> {
-        self.any.then(|| self.settled.plus(self.under_way))
+        self.any.then(|| self.settled.plus(self.under_way()))
     }
 
     /// Money of the task so far, US dollars.
@@ -95,7 +133,7 @@ impl Costs {
 
     /// Tokens of the task so far.
     pub(crate) fn task_tokens(&self) -> Option<Tokens> {
-        let now = self.settled.plus(self.under_way);
+        let now = self.settled.plus(self.under_way());
         match self.earlier_tokens {
             Some(earlier) => Some(earlier.plus(now)),
             None => self.any.then_some(now),
@@ -145,6 +183,33 @@ mod tests {
         costs.turn_ended(&result(0.75, Some((0.25, tokens(50, 20)))));
         assert_eq!(costs.task_usd(), Some(0.75));
         assert_eq!(costs.task_tokens(), Some(tokens(200, 60)));
+    }
+
+    #[test]
+    fn what_is_written_counts_before_the_turn_ends() {
+        let mut costs = Costs::default();
+        let start = |speaker: Option<&str>, id: &str| Piece::Start {
+            speaker: speaker.map(str::to_owned),
+            message_id: id.into(),
+        };
+        let written = |speaker: Option<&str>, output| Piece::Written {
+            speaker: speaker.map(str::to_owned),
+            output,
+        };
+        // A subagent speaks at the same time. Output is told as a total, and again.
+        costs.piece(&written(None, 7));
+        assert_eq!(costs.task_tokens(), None, "of nothing that is known");
+        costs.piece(&start(None, "m1"));
+        costs.said(&said("m1", tokens(100, 1)));
+        costs.piece(&start(Some("call"), "m2"));
+        costs.said(&said("m2", tokens(10, 1)));
+        costs.piece(&written(None, 40));
+        costs.piece(&written(Some("call"), 5));
+        costs.piece(&written(None, 60));
+        costs.said(&said("m1", tokens(100, 1)));
+        assert_eq!(costs.attempt_tokens(), Some(tokens(110, 65)));
+        costs.turn_ended(&result(0.5, Some((0.5, tokens(110, 65)))));
+        assert_eq!(costs.attempt_tokens(), Some(tokens(110, 65)));
     }
 
     #[test]

@@ -84,8 +84,9 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
             remedies: vec!["orchestra doctor".to_owned()],
         });
     }
-    found.extend(snapshot.held_back().into_iter().map(held));
-    if snapshot.is_live() && !snapshot.conductor_alive {
+    found.extend(snapshot.waits_for_room().map(no_room));
+    found.extend(snapshot.allowed().into_iter().map(held));
+    if snapshot.is_live() && !snapshot.conductor_alive && snapshot.shortage.is_none() {
         found.push(Issue {
             kind: "no conductor",
             task: None,
@@ -98,6 +99,18 @@ pub fn issues(snapshot: &Snapshot) -> Vec<Issue> {
         });
     }
     found
+}
+
+/// The machine is short of something that only a person can give it.
+fn no_room(what: String) -> Issue {
+    Issue {
+        kind: "no room",
+        task: None,
+        what,
+        details: vec![],
+        options: vec![],
+        remedies: vec!["make room: the run goes on by itself then, and nothing is lost".to_owned()],
+    }
 }
 
 /// Something outside of the run, that passes by itself.

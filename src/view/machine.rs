@@ -7,8 +7,6 @@ use super::snapshot::Snapshot;
 use crate::agent::environment::Environment;
 use crate::agent::machine::{Probe, folder_size};
 use crate::core::admission;
-use crate::format::conditions_file::ConditionsFile;
-use crate::store::atomic;
 
 /// Measured once. What cannot be measured here is `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,18 +34,14 @@ pub struct Admitted {
 impl Admitted {
     /// What the conductor of a run found last.
     fn of(snapshot: &Snapshot) -> Option<Self> {
-        if !snapshot.conductor_alive {
-            return None;
-        }
-        let path = snapshot.dir.join("conditions.json");
-        let file: ConditionsFile = atomic::peek_json(&path)?;
+        let file = snapshot.conditions.as_ref()?;
         let wanted = snapshot.workers?;
         let slots = file.slots.unwrap_or(wanted).min(wanted);
-        let tightest = file.sources.into_iter().find(|s| s.slots == Some(slots));
+        let tightest = file.sources.iter().find(|s| s.slots == Some(slots));
         Some(Self {
             slots,
             wanted,
-            why: tightest.and_then(|source| source.why),
+            why: tightest.and_then(|source| source.why.clone()),
         })
     }
 }

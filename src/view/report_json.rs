@@ -108,7 +108,7 @@ pub fn status_report(snapshot: &Snapshot) -> StatusReport {
             until: rfc3339(hold.until),
             why: hold.why.clone(),
         }),
-        allowed_instances: snapshot.conditions.slots,
+        allowed_instances: snapshot.conditions.as_ref().and_then(|file| file.slots),
         held_back: snapshot.held_back(),
         max_workers: snapshot.workers,
         active_instances: snapshot.active().count(),

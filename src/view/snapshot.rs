@@ -19,6 +19,7 @@ use crate::format::note_file::NoteLine;
 use crate::format::plan_file;
 use crate::format::radar_file::{PredictedConflict, RadarFile};
 use crate::format::settings_file::SettingsFile;
+use crate::format::shortage_file::ShortageFile;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::store::journal::{self, Line};
 use crate::store::layout::RunDir;
@@ -370,8 +371,10 @@ pub struct Snapshot {
     pub records: usize,
     /// Results that would not merge if their tasks ended now.
     pub conflicts: Vec<PredictedConflict>,
-    /// What machine and provider allow, as the conductor saw it last.
-    pub conditions: ConditionsFile,
+    /// What machine and provider allow, as the conductor saw it last; none without one.
+    pub conditions: Option<ConditionsFile>,
+    /// What the machine is short of; the run waits for it and goes on by itself.
+    pub shortage: Option<ShortageFile>,
     /// What the run may cost; none when nothing is limited.
     pub budget: Option<BudgetView>,
     /// What its instances learnt, oldest first.
@@ -432,7 +435,8 @@ impl Snapshot {
             ended_at: None,
             records: 0,
             conflicts: Vec::new(),
-            conditions: ConditionsFile::default(),
+            conditions: None,
+            shortage: None,
             budget: None,
             notes: notes::read(&run.notes()),
             problems,
@@ -459,27 +463,51 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// Fills in what holds the run back. Without a conductor nobody keeps that true.
+    /// Fills in what holds the run back. Without a conductor nobody keeps conditions true; one
+    /// that met a shortage is gone, and its keeper brings the next after a pause.
     fn take_conditions(&mut self, run: &RunDir) {
+        if self.is_live() {
+            self.shortage = atomic::peek_json(&run.shortage());
+        }
         if self.conductor_alive && self.is_live() {
-            self.conditions = atomic::peek_json(&run.conditions()).unwrap_or_default();
+            self.conditions = atomic::peek_json(&run.conditions());
         }
     }
 
     /// Whether nothing starts at the moment, because of machine or provider.
     #[must_use]
     pub fn hold(&self) -> Option<&HoldEntry> {
-        let hold = self.conditions.hold.as_ref();
+        let hold = self.conditions.as_ref()?.hold.as_ref();
         hold.filter(|hold| hold.until > self.taken_at)
     }
 
-    /// What holds the run back, in sentences: one per source that does.
+    /// What holds the run back, in sentences.
     #[must_use]
     pub fn held_back(&self) -> Vec<String> {
-        let sources = self.conditions.sources.iter();
+        let mut said = self.allowed();
+        said.extend(self.waits_for_room());
+        said
+    }
+
+    /// What machine and provider allow, in sentences: one per source that holds the run back.
+    #[must_use]
+    pub fn allowed(&self) -> Vec<String> {
+        let sources = self.conditions.iter().flat_map(|file| &file.sources);
         sources
             .filter_map(|source| outside::told_by(source, self.taken_at))
             .collect()
+    }
+
+    /// That the run waits for what the machine is short of, in a sentence.
+    #[must_use]
+    pub fn waits_for_room(&self) -> Option<String> {
+        let short = self.shortage.as_ref()?;
+        let since = outside::moment(short.since, self.taken_at);
+        let times = match short.tries {
+            1 => "tried once".to_owned(),
+            tries => format!("tried {tries} times"),
+        };
+        Some(format!("waits since {since}, {times}: {}", short.what))
     }
 
     /// Fills in what the radar predicts. Without a conductor nobody keeps that true.

@@ -110,9 +110,10 @@ fn lines(event: &Event, page: &Page) -> Vec<String> {
             let text = format!("the usage limit is reached ({})", limit.kind);
             vec![short(Tone::Warn, "!", &text)]
         }
-        Event::RateLimit(_) | Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => {
-            Vec::new()
-        }
+        Event::RateLimit(_)
+        | Event::ControlResponse { .. }
+        | Event::Partial(_)
+        | Event::Other(_) => Vec::new(),
     }
 }
 

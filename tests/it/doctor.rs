@@ -163,6 +163,8 @@ const GO: [(&str, Make); 12] = [
         claim(run, "20260101-000000-000003", "claimed", "claimed");
         add_worktree(room, "claimed", "task/claimed");
         fs::write(room.worktree("claimed").join("draft"), "precious\n").unwrap();
+        fs::write(room.worktree("claimed").join(".gitignore"), "built\n").unwrap();
+        fs::write(room.worktree("claimed").join("built"), "made of it\n").unwrap();
         "claimed: a worktree that no journal names".into()
     }),
     ("worktrees", |room, _| {
@@ -239,7 +241,9 @@ fn each_leftover_is_found_explained_mended_and_nothing_else_is_touched() {
 
         let mended = warnings(&room, &["--fix"]);
         for check in mended.iter().filter(|c| !before.contains(c)) {
-            assert!(check["mended"].is_string(), "{check}");
+            let done = check["mended"].as_str().expect("what was done");
+            let ignored = done.contains("ignored files went with it: built");
+            assert_eq!(ignored, done.contains("/claimed;"), "{done}");
         }
         assert_same(&picture(&room), &clean, &told);
         assert_eq!(warnings(&room, &["--fix"]), before, "{told}");

@@ -246,10 +246,17 @@ fn a_worktree_for_which_there_is_no_room_is_waited_for_and_no_task_fails() {
     let records = room.records(&run);
     let ended = |r: &Record| matches!(r, Record::AttemptEnded { .. } | Record::TaskFailed { .. });
     assert!(!records.iter().any(ended), "{records:#?}");
+    // Whoever looks is told what it waits for, and since when.
+    let issues = room.orchestra(&["status", "issues"]).expect(0).out;
+    for words in ["NO ROOM", "waits since", "No space left", "make room"] {
+        assert!(issues.contains(words), "{words} is missing in\n{issues}");
+    }
+    assert!(run.shortage().exists());
     disk.make_room();
     room.wait_until_closed(&run);
     assert_eq!(room.read("b"), "from b\n");
     assert_eq!(room.inits(&run, "a").len(), 1);
+    assert!(!run.shortage().exists(), "it waits no more");
     fs::write(room.path("stop"), "").unwrap();
     room.assert_quiet();
 }

@@ -598,7 +598,12 @@ impl Room {
             (!fresh).then_some(all)
         });
         for process in &all {
+            stopped.remove(&process.pid);
             kill(process.pid);
+        }
+        // Became another program between the look and the signal: not meant.
+        for pid in stopped {
+            signal(pid, Signal::CONT);
         }
         for process in &all {
             process.kill();

@@ -32,6 +32,10 @@ struct Play {
     hook: Option<&'static str>,
     /// Processes with these words must not be left.
     gone: Option<String>,
+    /// What the model does when it is sent back, as a shell line.
+    rest: String,
+    /// What runs the program instead of its own process, as shell lines: `"$@"` is the command.
+    around: Option<String>,
 }
 
 impl Play {
@@ -43,6 +47,8 @@ impl Play {
             wrapper: None,
             hook: None,
             gone: None,
+            rest: "rm -f red; git add -A; git commit -qm 'The rest'".to_owned(),
+            around: None,
         }
     }
 
@@ -78,7 +84,47 @@ fn broken(request: &Request) -> Reply {
     Reply::Raw(format!("{head}{{\"id\":").into_bytes())
 }
 
-fn the(name: &str) -> Play {
+/// The worktrees are on a disk of their own, which becomes full when both tasks have begun; it
+/// gets room again once one of them failed.
+fn full_disk(beside: &Path) -> Play {
+    let beside = beside.display();
+    let wait = |file: &str| format!("until [ -e {beside}/{file} ]; do sleep 0.05; done");
+    let begins = format!("{}; head -c 300000 /dev/zero > big; true", wait("full"));
+    let mut play = Play::of(move |request| {
+        let began = request.body.to_string().contains("head -c 300000");
+        match began {
+            false => Reply::bash(begins.as_str()),
+            true => Reply::text("Done."),
+        }
+    })
+    .answers(2);
+    play.rest = format!(
+        "{}; rm -f big; git add -A; git commit -qm 'The rest'",
+        wait("roomy")
+    );
+    // What is on the disk is seen by nobody outside: it is copied at the end.
+    play.around = Some(format!(
+        "cd {beside}/repo.worktrees && mkdir ../kept && mount -t tmpfs -o size=4m none . || exit 99
+         (cd {beside}/repo && exec timeout 100 \"$@\") & run=$!
+         until [ -e {beside}/repo.worktrees/once/once-draft ] &&
+             [ -e {beside}/repo.worktrees/ever/ever-draft ]; do
+             kill -0 $run || exit 98; sleep 0.05
+         done
+         cd {beside}/repo.worktrees
+         head -c 40m /dev/zero > ../repo.worktrees/ballast; head -c 4k /dev/zero > ballast-2
+         touch ../full
+         until grep -q ' ever: FAILED' ../repo/.claude/orchestration/*/orchestration.log; do
+             kill -0 $run || exit 97; sleep 0.05
+         done
+         rm ballast ballast-2; touch ../roomy
+         wait $run; code=$?
+         cp -a ./ ../kept; exit $code"
+    ));
+    play
+}
+
+/// How a row is played; `beside` is the folder in which the repository is.
+fn the(name: &str, beside: &Path) -> Play {
     match name {
         "storm_429" => refused(Reply::error(429, "rate_limit_error", "Too many requests.")),
         "overload_529" => refused(Reply::overloaded()),
@@ -148,6 +194,7 @@ fn the(name: &str) -> Play {
             play.gone = Some(format!("sleep {seconds}"));
             play
         }
+        "disk_full" => full_disk(beside),
         other => panic!("nobody plays {other}"),
     }
 }
@@ -157,11 +204,11 @@ fn cwd(request: &Request) -> PathBuf {
     request.cwd().expect("a working directory").into()
 }
 
-/// Whether a file is known to git in a worktree.
-fn is_committed(tree: &Path, file: &str) -> bool {
+/// Whether a file is committed on a task's branch.
+fn is_committed(repository: &Path, task: &str, file: &str) -> bool {
     let known = Command::new("git")
-        .args(["cat-file", "-e", &format!("HEAD:{file}")])
-        .current_dir(tree)
+        .args(["cat-file", "-e", &format!("task/{task}:{file}")])
+        .current_dir(repository)
         .stderr(Stdio::null())
         .status();
     known.unwrap().success()
@@ -177,9 +224,10 @@ fn model(play: Play, row: &'static Row, repository: &Path) -> Script {
         if request.tools().is_empty() {
             return None;
         }
-        let (task, tree) = (names[at], cwd(request));
+        let task = names[at];
+        let is_committed = |file: &str| is_committed(&repository, task, file);
         let (first, draft) = (format!("{task}-first"), format!("{task}-draft"));
-        if !is_committed(&tree, &first) {
+        if !is_committed(&first) {
             return Some(Reply::bash(format!(
                 "echo first > {first}; git add {first}; git commit -qm First; echo draft > {draft}"
             )));
@@ -195,12 +243,21 @@ fn model(play: Play, row: &'static Row, repository: &Path) -> Script {
         if due {
             return Some((play.fault)(request));
         }
-        if !is_committed(&tree, &draft) || is_committed(&tree, "red") {
-            let rest = "rm -f red; git add -A; git commit -qm 'The rest'";
-            return Some(Reply::bash(rest));
+        if !is_committed(&draft) || is_committed("red") {
+            return Some(Reply::bash(play.rest.as_str()));
         }
         Some(Reply::text("Done."))
     })
+}
+
+/// The same command in a mount namespace of its own, run by shell lines.
+fn inside(command: &Command, script: &str) -> Command {
+    let mut outer = Command::new("unshare");
+    outer.args(["-rm", "sh", "-c", script, "sh"]);
+    outer.arg(command.get_program()).args(command.get_args());
+    outer.env_clear();
+    outer.envs(command.get_envs().filter_map(|(n, v)| Some((n, v?))));
+    outer
 }
 
 /// What the run of a repository says for people.
@@ -212,9 +269,9 @@ fn log(repository: &Path) -> String {
 /// Plays a row, and looks at everything that the table says about it.
 fn check(name: &str) {
     let row = ROWS.iter().find(|row| row.name == name).expect("a row");
-    let play = the(name);
     let home = Home::new();
     let repository = home.repository("repo");
+    let play = the(name, repository.parent().unwrap());
     if let Some(hook) = play.hook {
         let settings = json!({"hooks": {"UserPromptSubmit": [
             {"hooks": [{"type": "command", "command": hook}]},
@@ -248,7 +305,7 @@ fn check(name: &str) {
         ("ORCHESTRA_VERIFY", "test ! -e red"),
     ];
     let settings = play.settings.clone();
-    let (gone, wrapper) = (play.gone.clone(), play.wrapper);
+    let (gone, wrapper, around) = (play.gone.clone(), play.wrapper, play.around.clone());
     let server = ModelServer::start(model(play, row, &repository));
     let mut command = orchestra(&home, &server, &repository);
     command.envs(environment).envs(settings);
@@ -260,12 +317,15 @@ fn check(name: &str) {
         assert!(made.unwrap().success());
         command.env("ORCHESTRA_CLAUDE_PROGRAM", program);
     }
+    command.args(["run", "--tasks"]).arg(&plan);
+    let mut trees = "repo.worktrees";
+    if let Some(script) = around {
+        trees = "kept";
+        fs::create_dir(home.beside("repo.worktrees")).unwrap();
+        command = inside(&command, &script);
+    }
     let begun = Instant::now();
-    let output = command
-        .args(["run", "--tasks"])
-        .arg(&plan)
-        .output()
-        .unwrap();
+    let output = command.output().unwrap();
     assert!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());
     let run = Layout::new(&repository).runs().pop().expect("a run");
     let log = log(&repository);
@@ -303,7 +363,7 @@ fn check(name: &str) {
         log: &log,
         issues: &issues,
         git: &git,
-        worktree: &|task| home.beside("repo.worktrees").join(task),
+        worktree: &|task| home.beside(trees).join(task),
         nothing_before: name == "prompt_refused",
     };
     trace.check(row);
@@ -331,5 +391,5 @@ rows! {
     storm_429 overload_529 login_401 usage_limit connection_reset answer_without_end
     hang_before_result hang_after_result crash_segv crash_kill memory_tool prompt_refused
     done_uncommitted done_red endless_output huge_line invalid_utf8 unknown_events tool_busy tool_idle
-    daemon
+    daemon disk_full
 }

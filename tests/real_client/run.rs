@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::client::{Home, program_command};
-use crate::support::model_server::{ModelServer, Script};
+use crate::support::model_server::{ModelServer, Reply, Script};
 
 /// The program under test.
 pub(crate) const ORCHESTRA: &str = env!("CARGO_BIN_EXE_orchestra");
@@ -145,4 +145,48 @@ fn three_tasks_are_worked_on_merged_verified_and_delivered() {
     let docs = first_of("docs");
     assert!(docs.ordinal > first_of("user-auth").ordinal);
     assert!(docs.user_text().contains("Added auth.txt."));
+}
+
+/// A limit of tokens ends a turn that goes on and on: what each answer wrote counts when that
+/// answer ends, not when the turn does.
+#[test]
+fn tokens_are_counted_while_a_turn_goes_on() {
+    let home = Home::new();
+    let repository = home.repository("shop");
+    let plan = home.beside("plan.json");
+    fs::write(
+        &plan,
+        r#"{"tasks":[{"name":"talker","prompt":"Talk."},{"name":"other","prompt":"Do it."}]}"#,
+    )
+    .expect("write the plan");
+    let script = Script::new()
+        .worker("Your task: other", |w| {
+            w.write("other.txt", "x\n").commit("Add other").say("Done.")
+        })
+        .rule(|request| {
+            let own = request.mentions("Your task: talker") && !request.tools().is_empty();
+            own.then(|| Reply::bash("true").tokens(10, 5_000))
+        });
+    let server = ModelServer::start(script);
+    let output = orchestra(&home, &server, &repository)
+        .args([
+            "run",
+            "--max-tokens",
+            "24000",
+            "--max-attempts",
+            "1",
+            "--tasks",
+        ])
+        .arg(&plan)
+        .output()
+        .expect("run orchestra");
+    let said = stdout(&output);
+    assert!(said.contains("the budget is spent: 25"), "{said}");
+    let asked = server
+        .requests()
+        .iter()
+        .filter(|r| r.mentions("Your task: talker"))
+        .count();
+    // Five answers are the limit; one request more may be under way when it is seen.
+    assert!((5..=7).contains(&asked), "{asked} requests\n{said}");
 }

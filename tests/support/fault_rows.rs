@@ -342,7 +342,7 @@ pub(crate) const ROWS: &[Row] = &[
         once: goes_on("sent back"),
         ever: fails(FailureClass::GateNotPassed, "is full", &[F, F]),
         remedy: "",
-        real: false,
+        real: true,
     },
 ];
 

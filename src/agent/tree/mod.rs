@@ -198,15 +198,8 @@ impl Tree {
     fn scan(&self, known: &HashSet<ProcessKey>, strangers: &mut HashSet<ProcessKey>) -> Vec<Row> {
         let rows = table::rows();
         let me = table::own_pid();
-        let by_pid: HashMap<i32, Row> = rows.iter().map(|row| (row.key.pid, *row)).collect();
-        let mut spared = HashSet::from([me]);
-        let mut up = me;
-        while let Some(row) = by_pid.get(&up) {
-            if !spared.insert(row.parent) {
-                break;
-            }
-            up = row.parent;
-        }
+        let spared = spared(&rows);
+        let seal = self.marker.as_ref().and_then(Marker::seal);
         let mut children: HashMap<i32, Vec<Row>> = HashMap::new();
         for row in &rows {
             children.entry(row.parent).or_default().push(*row);
@@ -218,7 +211,7 @@ impl Tree {
                     || self.roots.contains(&row.key)
                     || (self.below_me && row.parent == me)
                     || (!strangers.contains(&row.key) && {
-                        let marked = self.is_marked(row);
+                        let marked = self.is_marked(row, seal);
                         if !marked {
                             strangers.insert(row.key);
                         }
@@ -239,29 +232,41 @@ impl Tree {
         tree
     }
 
-    fn is_marked(&self, row: &Row) -> bool {
+    /// `seal`: that of the tree's marker.
+    fn is_marked(&self, row: &Row, seal: Option<u64>) -> bool {
         if row.ended || (self.marker.is_none() && self.command.is_none()) {
             return false;
         }
         let Some(environment) = table::environment(row.key.pid) else {
             return false;
         };
-        let value_of = |name: &str| {
-            environment
-                .split(|byte| *byte == 0)
-                .find_map(|var| var.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-        };
         let marked = self.marker.as_ref().is_some_and(|marker| {
-            value_of(MARK_VARIABLE).is_some_and(|value| marker.covers(value))
-                || marker
-                    .seal()
-                    .is_some_and(|seal| table::seal_of(row.key.pid) == Some(seal))
+            variable(&environment, MARK_VARIABLE).is_some_and(|value| marker.covers(value))
+                || seal.is_some_and(|seal| table::seal_of(row.key.pid) == Some(seal))
         });
         let commanded = self.command.as_ref().is_some_and(|command| {
-            value_of(COMMAND_VARIABLE).is_some_and(|value| value == command.as_bytes())
+            variable(&environment, COMMAND_VARIABLE) == Some(command.as_bytes())
         });
         marked || commanded
     }
+}
+
+/// This process and its ancestors: no tree holds them.
+fn spared(rows: &[Row]) -> HashSet<i32> {
+    let parents: HashMap<i32, i32> = rows.iter().map(|r| (r.key.pid, r.parent)).collect();
+    let mut up = table::own_pid();
+    let mut spared = HashSet::from([up]);
+    while let Some(parent) = parents.get(&up).filter(|parent| spared.insert(**parent)) {
+        up = *parent;
+    }
+    spared
+}
+
+/// The value of a variable in a process's environment, as the system tells it.
+fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    environment
+        .split(|byte| *byte == 0)
+        .find_map(|var| var.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// A living process of a tree.

@@ -29,23 +29,14 @@ pub struct Marked {
 #[must_use]
 pub fn marked() -> Vec<Marked> {
     let rows = table::rows();
-    let parent = |pid| rows.iter().find(|r| r.key.pid == pid).map(|r| r.parent);
-    let mut spared = vec![table::own_pid()];
-    while let Some(above) = spared.last().copied().and_then(parent) {
-        if spared.contains(&above) {
-            break;
-        }
-        spared.push(above);
-    }
+    let spared = super::spared(&rows);
     rows.iter()
         .filter(|row| !row.ended && !spared.contains(&row.key.pid))
         .filter_map(|row| {
             let environment = table::environment(row.key.pid)?;
             let text = |name: &str| {
-                environment.split(|byte| *byte == 0).find_map(|var| {
-                    let value = var.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-                    String::from_utf8(value.to_vec()).ok()
-                })
+                let value = super::variable(&environment, name)?;
+                String::from_utf8(value.to_vec()).ok()
             };
             let (token, run, task) = parse(&text(MARK_VARIABLE)?)?;
             Some(Marked {

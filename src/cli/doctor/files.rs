@@ -196,11 +196,11 @@ fn old_environment(run: &RunDir) -> Finding {
 fn half_made(run: &RunDir) -> Option<Finding> {
     let is_empty = |run: &RunDir| {
         let something = [run.settings(), run.plan(), run.journal()];
-        let busy = [run.start_lock(), run.analysis_lock(), run.conductor_lock()];
         !something.iter().any(|path| path.symlink_metadata().is_ok())
-            && !busy.iter().any(|path| lock::may_be_held(path))
     };
-    if !is_empty(run) || age(run.dir()).is_none_or(|age| age < HALF_MADE) {
+    let locks = |run: &RunDir| [run.start_lock(), run.analysis_lock(), run.conductor_lock()];
+    let is_busy = locks(run).iter().any(|path| lock::may_be_held(path));
+    if is_busy || !is_empty(run) || age(run.dir()).is_none_or(|age| age < HALF_MADE) {
         return None;
     }
     let finding = Finding::new(
@@ -222,9 +222,12 @@ fn half_made(run: &RunDir) -> Option<Finding> {
     }
     let run = run.clone();
     Some(finding.mended_by(move || {
-        let lock = Lock::try_take(&run.start_lock()).map_err(|e| e.to_string())?;
-        drop(lock);
-        if !is_empty(&run) {
+        // Held until it is gone, so that nobody begins in it meanwhile.
+        let mut held = Vec::new();
+        for path in locks(&run) {
+            held.extend(Lock::try_take(&path).map_err(|e| e.to_string())?);
+        }
+        if held.len() < locks(&run).len() || !is_empty(&run) {
             return Ok("it became a run meanwhile".into());
         }
         fs::remove_dir_all(run.dir()).map_err(|e| e.to_string())?;

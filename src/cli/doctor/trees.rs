@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Scene, quoted};
 use crate::agent::tree::at_work_in;
-use crate::conduct::cleanup::{Orphan, OrphanKind, link_in, orphans, release_orphaned_claims};
+use crate::conduct::cleanup::{
+    Orphan, OrphanKind, is_own_settings, link_in, orphans, release_orphaned_claims,
+};
 use crate::conduct::worktree::default_folder;
 use crate::conduct::{self, create};
 use crate::core::id::{BranchName, Oid, OrchestrationId, TaskName};
@@ -88,6 +90,15 @@ fn prunable(scene: &Scene) -> Option<Finding> {
             "git worktree prune",
         )
     })
+}
+
+/// What became of the work of something that went.
+#[derive(Debug, Default)]
+struct Kept {
+    /// The backup refs that hold it.
+    refs: Vec<String>,
+    /// What git ignored of it, and no backup holds.
+    ignored: Vec<String>,
 }
 
 /// What is needed to keep the work of something before it goes.
@@ -172,7 +183,7 @@ impl Archive {
     }
 
     fn mend(&self, orphan: &Orphan, path: &Path, name: &str) -> Result<String, String> {
-        let mut kept = Vec::new();
+        let mut kept = Kept::default();
         match orphan.kind {
             OrphanKind::Branch => self.drop_branch(&orphan.what, name, &mut kept)?,
             OrphanKind::Worktree => self.drop_worktree(path, name, true, &mut kept)?,
@@ -183,8 +194,14 @@ impl Archive {
             OrphanKind::Folder => self.drop_folder(path, name, &mut kept)?,
         }
         let mut done = format!("removed {}", orphan.what);
-        if !kept.is_empty() {
-            done.push_str(&format!("; its work is kept as {}", kept.join(", ")));
+        if !kept.refs.is_empty() {
+            done.push_str(&format!("; its work is kept as {}", kept.refs.join(", ")));
+        }
+        if !kept.ignored.is_empty() {
+            done.push_str(&format!(
+                "; ignored files went with it: {}",
+                kept.ignored.join(", ")
+            ));
         }
         Ok(done)
     }
@@ -194,18 +211,18 @@ impl Archive {
         name: &str,
         kind: BackupKind,
         commit: &Oid,
-        kept: &mut Vec<String>,
+        kept: &mut Kept,
     ) -> Result<(), String> {
         let (run, task) = self
             .shelf(name)
             .ok_or_else(|| format!("{name} is no name under which work can be kept"))?;
         let made = self.repo.backup(&run, &task, kind, commit);
-        kept.push(made.map_err(|e| e.to_string())?);
+        kept.refs.push(made.map_err(|e| e.to_string())?);
         Ok(())
     }
 
     /// Deletes a branch whose commits are in a backup ref. One that is checked out stays.
-    fn drop_branch(&self, branch: &str, name: &str, kept: &mut Vec<String>) -> Result<(), String> {
+    fn drop_branch(&self, branch: &str, name: &str, kept: &mut Kept) -> Result<(), String> {
         let branch = BranchName::parse(branch).map_err(|e| e.to_string())?;
         let text = |e: GitError| e.to_string();
         let Some(tip) = self.repo.branch_tip(&branch).map_err(text)? else {
@@ -226,7 +243,7 @@ impl Archive {
         path: &Path,
         name: &str,
         ours: bool,
-        kept: &mut Vec<String>,
+        kept: &mut Kept,
     ) -> Result<(), String> {
         let text = |e: GitError| e.to_string();
         nobody_works_in(path)?;
@@ -245,6 +262,8 @@ impl Archive {
             if let Some(work) = self.repo.snapshot(path, &message).map_err(text)? {
                 self.keep(name, BackupKind::Snapshot, &work, kept)?;
             }
+            kept.ignored = self.repo.ignored_in(path).map_err(text)?;
+            kept.ignored.retain(|name| !is_own_settings(path, name));
         }
         if let (None, Some(head), false) = (&listed.branch, &listed.head, is_scratch) {
             self.keep(name, BackupKind::Branch, head, kept)?;
@@ -263,7 +282,7 @@ impl Archive {
     }
 
     /// A folder that was a worktree, of which git has no record any more.
-    fn drop_folder(&self, path: &Path, name: &str, kept: &mut Vec<String>) -> Result<(), String> {
+    fn drop_folder(&self, path: &Path, name: &str, kept: &mut Kept) -> Result<(), String> {
         let text = |e: GitError| e.to_string();
         nobody_works_in(path)?;
         if let Some(inner) = git_below(path) {

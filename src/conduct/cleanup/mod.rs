@@ -16,6 +16,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use orphans::{Orphan, OrphanKind, orphans, release_orphaned_claims};
+pub use task::is_own_settings;
 
 use crate::agent::tree;
 use crate::core::id::{BranchName, Oid, TaskName};

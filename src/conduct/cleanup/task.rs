@@ -138,7 +138,8 @@ pub(super) fn tidy(
 
 /// Whether an ignored entry is the settings file for the instance, or a folder with nothing
 /// else in it.
-fn is_own_settings(worktree: &Path, name: &str) -> bool {
+#[must_use]
+pub fn is_own_settings(worktree: &Path, name: &str) -> bool {
     let own = worktree.join(OWN_SETTINGS);
     let folder = own.parent().unwrap_or(worktree);
     worktree.join(name) == own

@@ -98,14 +98,18 @@ impl Desk {
                 options: question.options.iter().map(|(l, _)| l.clone()).collect(),
             },
             None => {
-                let call = asked.request.call.text();
-                let why = asked.request.reason.as_deref();
+                let call = &asked.request.call;
+                let mut reason = format!("may it do this? {}", call.text());
+                if let Some(why) = &asked.request.reason {
+                    reason.push_str(&format!(" ({why})"));
+                }
+                // Who allows something for good should see how much.
+                if let Some(rules) = call.rules() {
+                    reason.push_str(&format!("; \"allow always\" is about {rules}"));
+                }
                 Shown {
                     id,
-                    reason: match why {
-                        Some(why) => format!("may it do this? {call} ({why})"),
-                        None => format!("may it do this? {call}"),
-                    },
+                    reason,
                     options: Reply::OPTIONS.map(str::to_owned).to_vec(),
                 }
             }
@@ -269,13 +273,10 @@ impl Life<'_> {
     /// session beyond the request that it answers.
     pub(super) fn answer_question(&mut self, text: &str) -> bool {
         self.report.status.forwarded_message = Some(text.to_owned());
-        let Some(mut asked) = self.desk.waiting.pop_front() else {
+        let Some(mut asked) = self.desk.pop() else {
             return false;
         };
         let is_question = !asked.request.questions.is_empty();
-        let id = asked.id();
-        self.desk.settle(id);
-        self.desk.clock = Instant::now();
         if let Some(question) = asked.question() {
             let answer = question.answer(text);
             self.announce(&format!("answered: {}", one_line(&answer, SHOWN_REPLY)));
@@ -295,7 +296,8 @@ impl Life<'_> {
                     self.send(asked.request.allow(&[]));
                 }
                 Reply::AllowAlways => {
-                    self.announce(&format!("allowed for the rest of the task: {call}"));
+                    let all = asked.request.call.rules().unwrap_or_else(|| call.clone());
+                    self.announce(&format!("allowed for the rest of the task: {all}"));
                     self.keep_allowed();
                     self.send(asked.request.allow(&[]));
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Life;
+use crate::agent::machine::disk;
 use crate::agent::tree::{self, EndPlan, ProcessKey, Tree};
 use crate::core::attempt::{AttemptEnd, FailureClass};
 use crate::format::SCHEMA_VERSION;
@@ -203,8 +204,7 @@ impl Life<'_> {
 
 /// That the agent had no room to write, which it may not have said.
 fn full_disk(worktree: &Path) -> Option<String> {
-    let stat = rustix::fs::statvfs(worktree).ok()?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let (_, free) = disk(worktree)?;
     (free < NO_ROOM).then(|| format!("the disk of {} is full", worktree.display()))
 }
 

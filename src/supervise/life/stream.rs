@@ -7,7 +7,7 @@ use super::{Life, Phase};
 use crate::core::liveness::Doing;
 use crate::core::time::Millis;
 use crate::format::claude_stream::{
-    ApiRetry, Assistant, Event, NOT_JSON, TurnResult, User, one_line, tool_subject,
+    ApiRetry, Assistant, Event, NOT_JSON, Piece, TurnResult, User, one_line, tool_subject,
 };
 use crate::format::status_file::{Progress, StatusFile};
 use crate::supervise::classify;
@@ -81,7 +81,11 @@ impl Life<'_> {
         if !is_noise && (self.phase != Phase::Closing || self.candidate.is_some()) {
             self.signs.heard(self.clock.now());
         }
-        if event == Event::Partial {
+        if let Event::Partial(piece) = &event {
+            self.heard.costs.piece(piece);
+            if matches!(piece, Piece::Written { .. }) {
+                self.look_at_tokens();
+            }
             return;
         }
         self.times.something_happened();
@@ -110,7 +114,7 @@ impl Life<'_> {
                 subtype,
             } => self.on_other_request(&request_id, &subtype),
             Event::ControlCancel { request_id } => self.on_request_withdrawn(&request_id),
-            Event::ControlResponse { .. } | Event::Partial | Event::Other(_) => {}
+            Event::ControlResponse { .. } | Event::Partial(_) | Event::Other(_) => {}
         }
     }
 
