@@ -88,7 +88,9 @@ mod tests {
 
     fn front_matter(file: &str, key: &str) -> String {
         let head = file.split("\n---\n").next().unwrap();
-        let line = head.lines().find_map(|l| l.strip_prefix(&format!("{key}: ")));
+        let line = head
+            .lines()
+            .find_map(|l| l.strip_prefix(&format!("{key}: ")));
         line.unwrap_or_else(|| panic!("no {key}: {head}"))
             .trim_matches('"')
             .to_owned()

@@ -111,8 +111,11 @@ pub(super) fn settle(
         .next(format!("`{again}` goes on all the same"))),
         Asker::Nobody => {
             cx.remark(&format!(
-                "{what}; nobody is there to be asked, so it goes on (--strict refuses)"
+                "{what}; nobody is there to be asked, so it goes on (--strict refuses):"
             ));
+            for doubt in doubts.iter().filter(|doubt| doubt.asks) {
+                cx.remark(&format!("  {}", doubt.text));
+            }
             Ok(())
         }
     }

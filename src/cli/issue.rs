@@ -83,8 +83,10 @@ pub(super) fn obtain(
 }
 
 fn valid(number: u64) -> Result<IssueNumber, Failure> {
-    IssueNumber::new(number)
-        .ok_or_else(|| Failure::usage(format!("{number} is not the number of an issue")))
+    IssueNumber::new(number).ok_or_else(|| {
+        Failure::usage(format!("{number} is not the number of an issue"))
+            .next("`gh issue list` shows those that there are")
+    })
 }
 
 fn failure(error: GithubError) -> Failure {

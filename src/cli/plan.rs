@@ -26,6 +26,9 @@ pub struct Args {
     /// Where the plan comes from.
     #[command(flatten)]
     input: PlanInput,
+    /// With --issue: only what failed in the last run of the issue
+    #[arg(long, requires = "issue", help_heading = "Plan")]
+    retry: bool,
     /// Refuse a plan with tasks that may touch the same files at the same time
     #[arg(long, help_heading = "Plan")]
     strict: bool,
@@ -48,7 +51,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         Err(failure) => return Err(failure),
     };
     let root = repo.as_ref().map(|r| r.root());
-    if let (Some(number), true, Some(root)) = (args.input.issue, args.input.retry, root) {
+    if let (Some(number), true, Some(root)) = (args.input.issue, args.retry, root) {
         let chosen = issue::last_run(&Layout::new(root), number, cx)?;
         return issue::show_retry(&chosen, cx);
     }

@@ -30,9 +30,6 @@ pub struct PlanInput {
     /// A GitHub issue of this repository
     #[arg(long, value_name = "N")]
     pub issue: Option<u64>,
-    /// Of the issue's last run only what failed
-    #[arg(long, requires = "issue")]
-    pub retry: bool,
     /// The request or plan of an orchestration that was prepared and not started yet
     #[arg(long, value_name = "ID")]
     pub orchestration: Option<String>,

@@ -47,6 +47,9 @@ pub struct Args {
     /// Branch that tasks start from and results are delivered to [default: the present one]
     #[arg(long, value_name = "BRANCH", help_heading = "Run")]
     pub base_branch: Option<String>,
+    /// With --issue: only what failed in the last run of the issue
+    #[arg(long, requires = "issue", help_heading = "Run")]
+    pub retry: bool,
     /// Refuse a plan with tasks that may touch the same files at the same time; where nobody can
     /// be asked, also one with other doubts
     #[arg(long, help_heading = "Run")]
@@ -70,7 +73,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let repo = cx.repository()?;
-    if let (Some(number), true) = (args.input.issue, args.input.retry) {
+    if let (Some(number), true) = (args.input.issue, args.retry) {
         return retry_issue(number, args, &Layout::new(repo.root()), cx);
     }
     let config = resolved(&args.settings, Some(repo.root()), cx)?;

@@ -232,7 +232,10 @@ pub fn surroundings(main_checkout: &Path) -> String {
     }
     if text.len() > MAX_SURROUNDINGS {
         let end = text.floor_char_boundary(MAX_SURROUNDINGS);
-        let end = text.get(..end).and_then(|t| t.rfind('\n')).map_or(end, |at| at + 1);
+        let end = text
+            .get(..end)
+            .and_then(|t| t.rfind('\n'))
+            .map_or(end, |at| at + 1);
         text.truncate(end);
     }
     text
@@ -329,9 +332,15 @@ mod tests {
             folders: (0..200).map(|n| (format!("dir{n}/"), n)).collect(),
         };
         let text = of_past(&past);
-        assert!(text.contains("src/api.rs and src/db.rs (4 commits)"), "{text}");
+        assert!(
+            text.contains("src/api.rs and src/db.rs (4 commits)"),
+            "{text}"
+        );
         assert!(!text.contains("a\nb") && !text.contains('\u{1b}'), "{text}");
-        assert!(text.contains("dir199/ 199") && !text.contains("dir1/ 1"), "{text}");
+        assert!(
+            text.contains("dir199/ 199") && !text.contains("dir1/ 1"),
+            "{text}"
+        );
         assert!(text.len() < MAX_SURROUNDINGS, "{}", text.len());
         assert_eq!(of_past(&Past::default()), "");
     }

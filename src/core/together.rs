@@ -40,9 +40,7 @@ pub fn together(changes: &[Vec<String>], most: usize) -> Vec<Pair<'_>> {
     let count = |path: &str| single.get(path).copied().unwrap_or(0);
     let mut pairs: Vec<Pair<'_>> = both
         .into_iter()
-        .filter(|((one, other), times)| {
-            *times >= OFTEN && times * 2 > count(one).min(count(other))
-        })
+        .filter(|((one, other), times)| *times >= OFTEN && times * 2 > count(one).min(count(other)))
         .map(|((one, other), times)| (one, other, times))
         .collect();
     pairs.sort_unstable_by_key(|(one, other, times)| (Reverse(*times), *one, *other));

@@ -269,7 +269,7 @@ fn title_of(item: &Item, title: Option<&str>) -> String {
     // Lower case may be of another length; then nothing is cut.
     if lower.len() == line.len()
         && let Some(at) = MARKS.iter().filter_map(|mark| lower.find(mark)).min()
-        && at > 3
+        && at > 0
     {
         line.truncate(at);
     }

@@ -27,6 +27,7 @@ mod history;
 mod hooks;
 #[path = "../support/instance.rs"]
 mod instance;
+mod issues;
 mod journal_fixture;
 mod keeper;
 mod leftovers;
