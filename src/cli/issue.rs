@@ -34,8 +34,8 @@ pub(super) fn obtain(
     cx: &mut Context<'_>,
 ) -> Result<Obtained, Failure> {
     let number = valid(number)?;
-    let gh = Gh::find(&cx.environment(), root).map_err(failure)?;
-    let issue = gh.issue(number).map_err(failure)?;
+    let gh = Gh::find(&cx.environment(), root).map_err(|error| failure(&error))?;
+    let issue = gh.issue(number).map_err(|error| failure(&error))?;
     let request = request(&issue);
     let items = issue_markdown::items(&issue.body);
     let mut doubts = Vec::new();
@@ -89,7 +89,7 @@ fn valid(number: u64) -> Result<IssueNumber, Failure> {
     })
 }
 
-fn failure(error: GithubError) -> Failure {
+fn failure(error: &GithubError) -> Failure {
     let failure = Failure::environment(error.to_string()).next(error.remedy());
     match error {
         GithubError::NotInstalled | GithubError::NotLoggedIn { .. } => {
@@ -133,9 +133,9 @@ fn titles(
                     DoubtKind::Reference,
                     format!("the list names #{}: {error}", number.get()),
                     "correct the issue, or go on with what the list says of it",
-                ))
+                ));
             }
-            Err(error) => return Err(failure(error)),
+            Err(error) => return Err(failure(&error)),
         }
     }
     Ok(found)

@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         // Nobody is asked for `gh` before there is something to ask it about.
         let pulls = match &pulls {
             Some(pulls) => pulls,
-            None => pulls.insert(Pulls::new(&repo, cx).map_err(failure)?),
+            None => pulls.insert(Pulls::new(&repo, cx).map_err(|error| failure(&error))?),
         };
         let items = prune(&context, &state, manner, &|branch, tip| {
             pulls.verdict(branch, tip)
@@ -69,13 +69,13 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             .rows
             .extend(items.into_iter().map(|item| (id.clone(), item)));
         if let Some(error) = pulls.fault() {
-            return Err(failure(error));
+            return Err(failure(&error));
         }
     }
     cleanup::tell(args.dry_run, args.json, &tidied, cx)
 }
 
-fn failure(error: GithubError) -> Failure {
+fn failure(error: &GithubError) -> Failure {
     Failure::environment(error.to_string()).next(error.remedy())
 }
 
