@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod commands;
 #[path = "../support/fault_rows.rs"]
 mod fault_rows;
 mod fault_table;

@@ -49,7 +49,7 @@ pub fn hook(world: &World) -> Outcome {
 /// The width for answers: that of the client's terminal, where there is one, without the
 /// margin that it puts before them.
 fn width() -> usize {
-    const MARGIN: usize = 4;
+    const MARGIN: usize = 6;
     let columns = rustix::process::getppid()
         .and_then(|client| {
             let path = format!("/proc/{}/fd/1", client.as_raw_nonzero());

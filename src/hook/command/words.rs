@@ -71,7 +71,7 @@ const COMMANDS: &[Command] = &[
             ("scale-down", "one less at once"),
             (
                 "answer",
-                "what a stuck task waits for: its question, a permission, a conflict",
+                "a stuck task: its question, a permission, a conflict",
             ),
             ("broadcast", "tells every instance"),
         ],
@@ -89,7 +89,7 @@ const COMMANDS: &[Command] = &[
             ),
             (
                 "automatic",
-                "merges, verifies, delivers when green; asks first (--yes does it)",
+                "merges, verifies, delivers when green; --yes does it",
             ),
             (
                 "review",
@@ -104,9 +104,9 @@ const COMMANDS: &[Command] = &[
             ("success", "what delivered tasks left"),
             (
                 "failed",
-                "what failed and cancelled tasks left; asks first (--yes does it)",
+                "what failed and cancelled tasks left; --yes does it",
             ),
-            ("all", "both; asks first (--yes does it)"),
+            ("all", "both; --yes does it"),
         ],
     },
     Command {
@@ -116,7 +116,10 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "parallel-orchestrate",
-        usage: &["ISSUE [--max-workers N] [--timeout SECONDS] [--dry-run] [--retry]"],
+        usage: &[
+            "ISSUE [--max-workers N] [--timeout SECONDS]",
+            "ISSUE --dry-run | --retry",
+        ],
         words: &[
             ("--max-workers", "N instances at once"),
             ("--timeout", "SECONDS for one attempt at a task"),
@@ -586,6 +589,16 @@ mod tests {
         }
         assert_eq!(meant("parallel-dev", "x"), None);
         assert_eq!(meant("other", "x"), None);
+    }
+
+    /// A terminal of 80 columns shows it without breaking a line.
+    #[test]
+    fn help_is_narrow() {
+        for command in COMMANDS {
+            for line in command.help().lines() {
+                assert!(line.chars().count() <= 74, "{line}");
+            }
+        }
     }
 
     /// What people say is nobody's shell line, nobody's flag, and of any length.
