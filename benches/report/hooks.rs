@@ -53,6 +53,7 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
         ("orchestra-heartbeat", &used),
         ("orchestration-start", &prompt),
         ("orchestra-command", &expansion),
+        ("orchestra-statusline", &prompt),
     ] {
         let program = options.program.with_file_name(name);
         if !program.is_file() {

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use orchestra::core::attempt::{AttemptEnd, SessionId, StartMode};
+use orchestra::core::attempt::{AttemptEnd, StartMode};
 use orchestra::core::record::Record;
-use orchestra::store::layout::RunDir;
 use serde_json::{Value, json};
 
 use super::harness::{Room, wait_for};
@@ -55,21 +54,6 @@ fn most_at_once(records: &[Record]) -> usize {
         most = most.max(working.len());
     }
     most
-}
-
-fn sessions(room: &Room, run: &RunDir, name: &str) -> Vec<(SessionId, StartMode)> {
-    let records = room.records(run).into_iter();
-    records
-        .filter_map(|record| match record {
-            Record::AttemptStarted {
-                task,
-                session,
-                start,
-                ..
-            } if task.as_str() == name => Some((session, start)),
-            _ => None,
-        })
-        .collect()
 }
 
 fn begun(room: &Room, name: &str) {
@@ -169,7 +153,7 @@ fn when_memory_gets_short_one_makes_room_and_its_session_goes_on_later() {
         })
         .collect();
     assert_eq!(paused.len(), 1, "one was enough");
-    let sessions = sessions(&room, &run, paused[0]);
+    let sessions = room.starts(&run, paused[0]);
     assert_eq!(sessions.len(), 2);
     assert_eq!(sessions[0].0, sessions[1].0);
     assert_eq!(sessions[1].1, StartMode::Resume);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use orchestra::core::attempt::{SessionId, StartMode};
 use orchestra::core::id::TaskName;
 use orchestra::core::record::Record;
 use orchestra::store::journal::{self, Line};
@@ -196,7 +197,7 @@ impl Room {
     pub(crate) fn bare_room(name: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("orchestra-it-")
-            .tempdir()
+            .tempdir_in(crate::scratch::folder())
             .unwrap();
         let root = dir.path().canonicalize().unwrap();
         for folder in ["home", "state", "config", "outputs"] {
@@ -472,6 +473,21 @@ impl Room {
             "in vain waited for {what} in {:#?}",
             self.records(run)
         );
+    }
+
+    /// The sessions in which the attempts at a task began, and how, in order.
+    pub(crate) fn starts(&self, run: &RunDir, name: &str) -> Vec<(SessionId, StartMode)> {
+        let records = self.records(run).into_iter();
+        let own = records.filter_map(|record| match record {
+            Record::AttemptStarted {
+                task,
+                session,
+                start,
+                ..
+            } if task.as_str() == name => Some((session, start)),
+            _ => None,
+        });
+        own.collect()
     }
 
     /// Waits until a task's instance is at work.

@@ -5,7 +5,6 @@ use std::fs;
 
 use orchestra::core::attempt::StartMode;
 use orchestra::core::id::TaskName;
-use orchestra::core::record::Record;
 use orchestra::store::layout::RunDir;
 use serde_json::{Value, json};
 
@@ -168,19 +167,7 @@ fn an_answer_that_comes_after_the_end_brings_the_session_back() {
         "{told}"
     );
     assert_eq!(room.read("c"), "x\n");
-    let starts: Vec<_> = room
-        .records(&run)
-        .into_iter()
-        .filter_map(|r| match r {
-            Record::AttemptStarted {
-                task,
-                session,
-                start,
-                ..
-            } if task.as_str() == "a" => Some((session, start)),
-            _ => None,
-        })
-        .collect();
+    let starts = room.starts(&run, "a");
     assert_eq!(starts.len(), 2);
     assert_eq!(starts[1], (starts[0].0, StartMode::Resume));
     room.assert_quiet();

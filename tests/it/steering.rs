@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use orchestra::core::attempt::{AttemptEnd, SessionId, StartMode};
+use orchestra::core::attempt::{AttemptEnd, StartMode};
 use orchestra::core::record::Record;
 use orchestra::store::layout::RunDir;
 use rustix::process::Signal;
@@ -20,21 +20,6 @@ fn long(name: &str) -> Value {
         {"append": {"path": name, "text": "ended\n"}},
         {"commit": format!("Add {name}")},
     ]})
-}
-
-fn starts(room: &Room, run: &RunDir, name: &str) -> Vec<(SessionId, StartMode)> {
-    room.records(run)
-        .into_iter()
-        .filter_map(|r| match r {
-            Record::AttemptStarted {
-                task,
-                session,
-                start,
-                ..
-            } if task.as_str() == name => Some((session, start)),
-            _ => None,
-        })
-        .collect()
 }
 
 /// Two long tasks and one after them; returns when both have begun.
@@ -61,7 +46,7 @@ fn paused(room: &Room, run: &RunDir, name: &str) {
 
 #[track_caller]
 fn assert_resumed(room: &Room, run: &RunDir, name: &str) {
-    let all = starts(room, run, name);
+    let all = room.starts(run, name);
     assert_eq!(all.len(), 2, "{name}");
     assert_eq!(all[0].0, all[1].0, "{name} goes on in its session");
     assert_eq!(all[1].1, StartMode::Resume);
@@ -111,7 +96,7 @@ fn a_pause_that_is_cut_off_by_a_crash_is_a_pause() {
     room.orchestra(&["control", "resume"]).expect(0);
     room.orchestra(&["wait"]).expect(0);
     for name in ["a", "b"] {
-        let all = starts(&room, &run, name);
+        let all = room.starts(&run, name);
         assert!(all.iter().all(|s| s.0 == all[0].0), "{name}: {all:?}");
         assert_eq!(room.read(name), "begun\nended\n");
     }
