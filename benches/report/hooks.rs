@@ -44,10 +44,13 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
     let prompt = with(json!({
         "hook_event_name": "UserPromptSubmit", "prompt": "What does this function do?",
     }));
+    let stop = with(json!({"hook_event_name": "Stop", "stop_hook_active": false}));
     for (name, event) in [
         ("orchestra-guard", &tool),
         ("orchestra-heartbeat", &used),
+        ("orchestra-announce", &stop),
         ("orchestration-start", &prompt),
+        ("orchestra-statusline", &prompt),
     ] {
         let program = options.program.with_file_name(name);
         if !program.is_file() {

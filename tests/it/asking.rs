@@ -69,7 +69,10 @@ fn a_permission_is_asked_of_the_person_and_the_turn_goes_on() {
     let first = asked(&room, "echo one");
     assert_eq!(
         first.stuck_reason.as_deref(),
-        Some("may it do this? Bash: echo one >> ../runs (This command requires approval)")
+        Some(
+            "may it do this? Bash: echo one >> ../runs (This command requires approval); \
+             \"allow always\" is about Bash(echo *)"
+        )
     );
     assert_eq!(first.options, ["allow", "allow always", "deny"]);
     assert!(first.stuck_since.is_some());

@@ -26,6 +26,7 @@ mod gate;
 mod harness;
 mod history;
 mod hooks;
+mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod journal_fixture;
@@ -44,6 +45,8 @@ mod radar;
 mod refusals;
 mod resolving;
 mod restore;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod set_aside;
 mod speaking;
 mod steering;
