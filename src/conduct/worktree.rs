@@ -22,11 +22,51 @@ const LEFT_LOCK_AGE: Duration = Duration::from_secs(4);
 /// How long a git that nobody waits for any more may go on filling a worktree's folder.
 const LEFT_FOLDER_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The tools that the guard is asked about: those that write, or that run something.
+const GUARDED: &str = "Bash|PowerShell|Monitor|REPL|Edit|Write|MultiEdit|NotebookEdit|\
+                       EnterWorktree|ExitWorktree|Agent|Task|mcp__.*";
+
 /// The client's own settings file in a worktree.
 const LOCAL_SETTINGS: &str = ".claude/settings.local.json";
 
 /// Lines for `info/exclude` that keep this program's files out of every commit.
 pub const EXCLUDED: [&str; 2] = ["/.claude/orchestration/", "/.claude/settings.local.json"];
+
+/// The folder beside the worktrees that holds the instances' folders for temporary files.
+const SCRATCH: &str = ".scratch";
+
+/// The folder for temporary files of the instance that works in a worktree: beside it, so that
+/// it is on the same disk and goes by no name that another instance could use.
+#[must_use]
+pub fn scratch_folder(worktree: &Path) -> PathBuf {
+    let name = worktree.file_name().unwrap_or_default();
+    worktree.with_file_name(SCRATCH).join(name)
+}
+
+/// Makes that folder.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make_scratch(worktree: &Path) -> Result<PathBuf, StartError> {
+    let folder = scratch_folder(worktree);
+    match fs::create_dir_all(&folder) {
+        Ok(()) => Ok(folder),
+        Err(source) => Err(StartError::Io {
+            action: "create",
+            path: folder.display().to_string(),
+            source,
+        }),
+    }
+}
+
+/// Takes that folder away, once its worktree is gone.
+pub fn remove_scratch(worktree: &Path) {
+    let folder = scratch_folder(worktree);
+    if worktree.symlink_metadata().is_err() && fs::remove_dir_all(&folder).is_ok() {
+        // The last one takes the folder of all of them along.
+        let _ = folder.parent().map(fs::remove_dir);
+    }
+}
 
 /// `instance-TASK.worktree.json`: written once a worktree is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +87,10 @@ pub struct Rights<'a> {
     pub deny: &'a [String],
     /// The guard's program, when it is installed beside this one.
     pub guard: Option<PathBuf>,
+    /// The heartbeat's program, when it is installed beside this one.
+    pub heartbeat: Option<PathBuf>,
+    /// How long the verify command may take, seconds: the end of a person's turn may run it.
+    pub command_timeout_seconds: u64,
     /// The person's main checkout.
     pub main: &'a Path,
 }
@@ -67,6 +111,7 @@ pub fn make_ready(
     place: &Place,
     rights: &Rights<'_>,
 ) -> Result<Option<PathBuf>, StartError> {
+    make_scratch(&place.worktree)?;
     let ready = run.worktree_ready(task);
     let known: Option<ReadyFile> = atomic::read_json(&ready, "a worktree's ready file")?;
     if let Some(file) = known
@@ -287,22 +332,35 @@ fn write_settings(
     tracked: bool,
     rights: &Rights<'_>,
 ) -> Result<Option<PathBuf>, StartError> {
+    let scratch = scratch_folder(worktree);
     let mut settings = json!({
-        "permissions": { "allow": rights.allow, "deny": rights.deny },
+        "permissions": {
+            "allow": rights.allow,
+            "deny": rights.deny,
+            // Else the client asks about every file there.
+            "additionalDirectories": [&scratch],
+        },
     });
     if let Some(guard) = &rights.guard {
         settings["hooks"] = json!({
             "PreToolUse": [{
-                "matcher": "Bash|Edit|Write|MultiEdit|NotebookEdit",
+                "matcher": GUARDED,
                 "hooks": [{
                     "type": "command",
                     "command": guard,
-                    "args": ["--worktree", worktree, "--main", rights.main],
+                    "args": [
+                        "--worktree", worktree, "--main", rights.main, "--scratch", &scratch,
+                    ],
                     "timeout": 10,
                     "onFailure": "block",
                 }],
             }],
         });
+    }
+    if let Some(heartbeat) = &rights.heartbeat {
+        for (event, hook) in watching(run, task, heartbeat, rights) {
+            settings["hooks"][event] = json!([{ "hooks": [hook] }]);
+        }
     }
     let own = worktree.join(LOCAL_SETTINGS);
     // A settings file that the repository tracks is part of the work and stays as it is; a
@@ -330,6 +388,33 @@ fn write_settings(
         Durability::Volatile,
     )?;
     Ok(hand_over)
+}
+
+/// What tells of a session that a person talks to. In a headless instance each leaves at once.
+/// Only events that every version of the client knows: one that is unknown may void them all.
+fn watching(
+    run: &RunDir,
+    task: &TaskName,
+    heartbeat: &Path,
+    rights: &Rights<'_>,
+) -> Vec<(&'static str, serde_json::Value)> {
+    let hook = |timeout: u64| {
+        json!({
+            "type": "command",
+            "command": heartbeat,
+            "args": ["--main", rights.main, "--run", run.id(), "--task", task],
+            "timeout": timeout,
+        })
+    };
+    let mut stop = hook(rights.command_timeout_seconds.saturating_add(30));
+    stop["statusMessage"] = json!("Orchestra looks at the evidence");
+    vec![
+        ("SessionStart", hook(10)),
+        ("UserPromptSubmit", hook(10)),
+        ("PostToolUse", hook(10)),
+        ("Stop", stop),
+        ("SessionEnd", hook(10)),
+    ]
 }
 
 /// Whether a folder can hold worktrees: outside the main checkout, so that the person's

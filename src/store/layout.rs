@@ -129,6 +129,8 @@ impl RunDir {
     run_files! {
         /// The request, byte for byte as the person gave it.
         request => "request.txt";
+        /// The GitHub issue that it works on, as it was read.
+        issue => "issue.json";
         /// The plan.
         plan => "orchestration-plan.json";
         /// How the run was configured when it began.
@@ -192,6 +194,8 @@ impl RunDir {
         stream_log => ".log";
         /// Signs of life of an instance that a person talks to.
         beat => ".beat";
+        /// What the verify command said when a person's session came to its end.
+        checked => ".checked.json";
         /// The order for its present attempt.
         launch => ".launch.json";
         /// How its last attempt ended.
@@ -200,6 +204,8 @@ impl RunDir {
         processes => ".processes.json";
         /// Held by its supervisor.
         lock => ".lock";
+        /// Held by the terminal of a person who takes it over.
+        attach_lock => ".attach.lock";
         /// Requests to its supervisor.
         instance_inbox => ".inbox";
         /// What its supervisor printed, if it ever had to.

@@ -12,6 +12,7 @@ mod admission;
 mod announcing;
 mod architecture;
 mod asking;
+mod attach;
 mod chaos;
 mod crash;
 mod delivery;
@@ -23,12 +24,17 @@ mod fault_table;
 mod faults;
 mod full_disk;
 mod gate;
+#[path = "../support/guard_rows.rs"]
+#[allow(unreachable_pub, reason = "shared with the other tests")]
+mod guard_rows;
 mod harness;
 mod history;
 mod hooks;
 mod install;
 #[path = "../support/instance.rs"]
 mod instance;
+mod isolation;
+mod issues;
 mod journal_fixture;
 mod keeper;
 mod leftovers;
