@@ -6,6 +6,7 @@
 //! hold "the" lock on two inodes.
 
 pub mod atomic;
+pub mod beats;
 pub mod breaker;
 pub mod claims;
 pub mod history;
