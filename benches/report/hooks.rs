@@ -48,6 +48,7 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
         ("orchestra-guard", &tool),
         ("orchestra-heartbeat", &used),
         ("orchestration-start", &prompt),
+        ("orchestra-statusline", &prompt),
     ] {
         let program = options.program.with_file_name(name);
         if !program.is_file() {

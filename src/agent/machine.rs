@@ -5,8 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use procfs::{CpuPressure, FromRead, LoadAverage, Meminfo, MemoryPressure};
-
 use super::environment::Environment;
 use crate::core::admission::Machine;
 use crate::format::machine_file::MachineFile;
@@ -105,9 +103,7 @@ impl Probe {
             let file: Option<MachineFile> = serde_json::from_slice(&bytes).ok();
             return file.unwrap_or_default().into();
         }
-        let memory = Meminfo::from_file(self.proc.join("meminfo")).ok();
-        let mut total = memory.as_ref().map(|m| m.mem_total);
-        let mut available = memory.as_ref().and_then(|m| m.mem_available);
+        let (mut total, mut available) = figures::memory(&self.proc);
         let mut tightest = None;
         for group in &self.groups {
             if let Some((limit, left)) = group.memory() {
@@ -119,31 +115,89 @@ impl Probe {
             }
         }
         let stall = tightest
-            .and_then(|group| stall(&group.folder.join("memory.pressure")))
-            .or_else(|| stall(&self.proc.join("pressure/memory")));
-        let load = LoadAverage::from_file(self.proc.join("loadavg")).ok();
+            .and_then(|group| figures::memory_stall(&group.folder.join("memory.pressure")))
+            .or_else(|| figures::memory_stall(&self.proc.join("pressure/memory")));
+        let load = figures::load(&self.proc);
         let disk = disk(folder);
         Machine {
             memory_total: total,
             memory_available: available,
             disk_total: disk.map(|(total, _)| total),
             disk_free: disk.map(|(_, free)| free),
-            load1: load
-                .filter(|_| self.share.is_none())
-                .map(|load| f64::from(load.one)),
+            load1: load.filter(|_| self.share.is_none()),
             cpus: self.cpus,
-            cpu_waits: self.share.as_ref().and_then(|group| {
-                let pressure = CpuPressure::from_file(group.join("cpu.pressure")).ok()?;
-                Some(f64::from(pressure.some.avg10))
-            }),
+            cpu_waits: self
+                .share
+                .as_ref()
+                .and_then(|group| figures::cpu_waits(&group.join("cpu.pressure"))),
             memory_stall: stall,
         }
     }
 }
 
-fn stall(file: &Path) -> Option<f64> {
-    let pressure = MemoryPressure::from_file(file).ok()?;
-    Some(f64::from(pressure.full.avg10))
+/// What the kernel's files say.
+#[cfg(target_os = "linux")]
+mod figures {
+    use std::path::Path;
+
+    use procfs::{CpuPressure, FromRead, LoadAverage, Meminfo, MemoryPressure};
+
+    /// All memory and what is left of it, bytes.
+    pub(super) fn memory(proc: &Path) -> (Option<u64>, Option<u64>) {
+        let memory = Meminfo::from_file(proc.join("meminfo")).ok();
+        let available = memory.as_ref().and_then(|m| m.mem_available);
+        (memory.map(|m| m.mem_total), available)
+    }
+
+    /// The load of the last minute.
+    pub(super) fn load(proc: &Path) -> Option<f64> {
+        let load = LoadAverage::from_file(proc.join("loadavg")).ok()?;
+        Some(f64::from(load.one))
+    }
+
+    /// Percent of the time in which everything waited for memory.
+    pub(super) fn memory_stall(file: &Path) -> Option<f64> {
+        let pressure = MemoryPressure::from_file(file).ok()?;
+        Some(f64::from(pressure.full.avg10))
+    }
+
+    /// Percent of the time in which something waited for a CPU.
+    pub(super) fn cpu_waits(file: &Path) -> Option<f64> {
+        let pressure = CpuPressure::from_file(file).ok()?;
+        Some(f64::from(pressure.some.avg10))
+    }
+}
+
+/// What the system's library says; pressure is not told.
+#[cfg(not(target_os = "linux"))]
+mod figures {
+    use std::path::Path;
+
+    use sysinfo::System;
+
+    pub(super) fn memory(_proc: &Path) -> (Option<u64>, Option<u64>) {
+        let Ok(mut system) = System::new() else {
+            return (None, None);
+        };
+        system.refresh_memory();
+        let known = |bytes: u64| (bytes > 0).then_some(bytes);
+        (
+            known(system.total_memory()),
+            known(system.available_memory()),
+        )
+    }
+
+    pub(super) fn load(_proc: &Path) -> Option<f64> {
+        System::load_average().ok().map(|load| load.one)
+    }
+
+    pub(super) fn memory_stall(_file: &Path) -> Option<f64> {
+        None
+    }
+
+    pub(super) fn cpu_waits(_file: &Path) -> Option<f64> {
+        None
+    }
 }
 
 /// Size of the disk that holds a folder, or the nearest one above it that exists, and what

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod analyzer;
+pub mod beside;
 pub mod cgroup;
 pub mod claude;
 pub mod detach;

@@ -24,6 +24,7 @@ pub mod init;
 pub mod keep;
 pub mod list;
 pub mod logs;
+pub mod man;
 pub mod merge;
 pub mod plan;
 pub mod plan_input;
@@ -36,6 +37,7 @@ pub mod schema;
 pub mod select;
 pub mod settings_flags;
 pub mod status;
+pub mod statusline;
 pub mod supervise;
 pub mod undo;
 pub mod wait;
@@ -121,6 +123,7 @@ pub enum Command {
     Doctor(doctor::Args),
     Demo(demo::Args),
     Config(config::Args),
+    Statusline(statusline::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -131,6 +134,8 @@ pub enum Command {
     Keep(keep::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
+    #[command(hide = true)]
+    Man(man::Args),
     #[command(hide = true)]
     Play(play::Args),
 }
@@ -244,12 +249,14 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Doctor(args)) => doctor::run(&args, cx),
         Some(Command::Demo(args)) => demo::run(&args, cx),
         Some(Command::Config(args)) => config::run(&args, cx),
+        Some(Command::Statusline(args)) => statusline::run(&args, cx),
         Some(Command::Schema(args)) => schema::run(&args, cx),
         Some(Command::Completions(args)) => completions::run(&args, cx),
         Some(Command::Analyze(args)) => analyze::run(&args, cx),
         Some(Command::Conduct(args)) => conduct::run(&args, cx),
         Some(Command::Keep(args)) => keep::run(&args, cx),
         Some(Command::Supervise(args)) => supervise::run(&args, cx),
+        Some(Command::Man(args)) => man::run(&args, cx),
         Some(Command::Play(_)) => Err(Failure::internal("a player needs a process of its own")),
     }
 }

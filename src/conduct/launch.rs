@@ -453,6 +453,12 @@ fn launch_file(
             crate::agent::tree::MAIN_CHECKOUT_VARIABLE,
             settings.main_checkout.display().to_string(),
         ),
+        (
+            "TMPDIR",
+            worktree::scratch_folder(&order.place.worktree)
+                .display()
+                .to_string(),
+        ),
     ]
     .map(|(name, value)| (name.to_owned(), value));
     LaunchFile {

@@ -60,8 +60,9 @@ pub(super) fn rules(briefing: &Briefing<'_>) -> String {
          and every question holds you up.\n\
          \n\
          Rules:\n\
-         - Your worktree is {worktree}, on the branch {branch}. Read and write only there. Do \
-         not change the branch, do not push, do not use `git stash` or `git worktree`.\n\
+         - Your worktree is {worktree}, on the branch {branch}. Read and write only there; \
+         temporary files go to $TMPDIR, not to /tmp. Do not change the branch, do not push, do \
+         not use `git stash` or `git worktree`.\n\
          - Keep a todo list of your steps and keep it up to date: it is how your progress is \
          seen.\n\
          - Do only your own task. Leave to the other tasks what is theirs.\n\

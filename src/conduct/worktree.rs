@@ -22,11 +22,51 @@ const LEFT_LOCK_AGE: Duration = Duration::from_secs(4);
 /// How long a git that nobody waits for any more may go on filling a worktree's folder.
 const LEFT_FOLDER_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The tools that the guard is asked about: those that write, or that run something.
+const GUARDED: &str = "Bash|PowerShell|Monitor|REPL|Edit|Write|MultiEdit|NotebookEdit|\
+                       EnterWorktree|ExitWorktree|Agent|Task|mcp__.*";
+
 /// The client's own settings file in a worktree.
 const LOCAL_SETTINGS: &str = ".claude/settings.local.json";
 
 /// Lines for `info/exclude` that keep this program's files out of every commit.
 pub const EXCLUDED: [&str; 2] = ["/.claude/orchestration/", "/.claude/settings.local.json"];
+
+/// The folder beside the worktrees that holds the instances' folders for temporary files.
+const SCRATCH: &str = ".scratch";
+
+/// The folder for temporary files of the instance that works in a worktree: beside it, so that
+/// it is on the same disk and goes by no name that another instance could use.
+#[must_use]
+pub fn scratch_folder(worktree: &Path) -> PathBuf {
+    let name = worktree.file_name().unwrap_or_default();
+    worktree.with_file_name(SCRATCH).join(name)
+}
+
+/// Makes that folder.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make_scratch(worktree: &Path) -> Result<PathBuf, StartError> {
+    let folder = scratch_folder(worktree);
+    match fs::create_dir_all(&folder) {
+        Ok(()) => Ok(folder),
+        Err(source) => Err(StartError::Io {
+            action: "create",
+            path: folder.display().to_string(),
+            source,
+        }),
+    }
+}
+
+/// Takes that folder away, once its worktree is gone.
+pub fn remove_scratch(worktree: &Path) {
+    let folder = scratch_folder(worktree);
+    if worktree.symlink_metadata().is_err() && fs::remove_dir_all(&folder).is_ok() {
+        // The last one takes the folder of all of them along.
+        let _ = folder.parent().map(fs::remove_dir);
+    }
+}
 
 /// `instance-TASK.worktree.json`: written once a worktree is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +111,7 @@ pub fn make_ready(
     place: &Place,
     rights: &Rights<'_>,
 ) -> Result<Option<PathBuf>, StartError> {
+    make_scratch(&place.worktree)?;
     let ready = run.worktree_ready(task);
     let known: Option<ReadyFile> = atomic::read_json(&ready, "a worktree's ready file")?;
     if let Some(file) = known
@@ -311,17 +352,25 @@ fn write_settings(
     tracked: bool,
     rights: &Rights<'_>,
 ) -> Result<Option<PathBuf>, StartError> {
+    let scratch = scratch_folder(worktree);
     let mut settings = json!({
-        "permissions": { "allow": rights.allow, "deny": rights.deny },
+        "permissions": {
+            "allow": rights.allow,
+            "deny": rights.deny,
+            // Else the client asks about every file there.
+            "additionalDirectories": [&scratch],
+        },
     });
     if let Some(guard) = &rights.guard {
         settings["hooks"] = json!({
             "PreToolUse": [{
-                "matcher": "Bash|Edit|Write|MultiEdit|NotebookEdit",
+                "matcher": GUARDED,
                 "hooks": [{
                     "type": "command",
                     "command": guard,
-                    "args": ["--worktree", worktree, "--main", rights.main],
+                    "args": [
+                        "--worktree", worktree, "--main", rights.main, "--scratch", &scratch,
+                    ],
                     "timeout": 10,
                     "onFailure": "block",
                 }],

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_limits::InstanceLimits;
 use super::settings_file::{Admission, AdmissionMode, Budgets, CleanupWhen, Retries};
+use super::statusline::{Part, Symbols};
 use crate::core::breaker::BreakerPolicy;
 use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::nearest;
@@ -285,6 +286,12 @@ layer! {
     allowed_tools: Vec<String>,
     /// Tools that instances may not use.
     disallowed_tools: Vec<String>,
+    /// Signs of the status line: unicode, ascii, or NAME=SIGN,… with the names conducting,
+    /// active, complete, integration, cleanup, success and error.
+    statusline_symbols: Symbols,
+    /// What the status line shows, in this order, the last of it goes first when there is no
+    /// room: count, instances, tasks, progress, time, cost, resources.
+    statusline_show: Vec<Part>,
     /// Who works on the tasks: claude or scripted.
     agent: AgentKind,
     /// The Claude Code program: a path, or a name that is looked up in PATH.
@@ -575,6 +582,8 @@ impl Layer {
             lockfiles: Some(BTreeMap::new()),
             allowed_tools: texts(&["Bash", "Edit", "Write", "Read", "Glob", "Grep"]),
             disallowed_tools: texts(&["Bash(git push *)", "Bash(gh pr merge *)"]),
+            statusline_symbols: Some(Symbols::unicode()),
+            statusline_show: Some(Part::DEFAULT.to_vec()),
             agent: Some(AgentKind::Claude),
             claude_program: Some(PathBuf::from("claude")),
             ..Self::default()

@@ -4,6 +4,7 @@
 pub mod beat_file;
 pub mod breaker_file;
 pub mod claude_stream;
+pub mod client_settings;
 pub mod conditions_file;
 pub mod config;
 pub mod environment_file;
@@ -26,6 +27,7 @@ pub mod settings_file;
 pub mod shortage_file;
 pub mod status_file;
 pub mod status_report;
+pub mod statusline;
 pub mod todo_list;
 
 /// Version of all files that this program writes. A reader accepts its own and older

@@ -46,6 +46,33 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), St
     Ok(())
 }
 
+/// Replaces a file of somebody else's: its mode stays, and a link to it stays one. A new one
+/// can be read by all.
+///
+/// # Errors
+/// As [`write()`].
+pub fn rewrite(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = parent(path);
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempfile_in(folder)
+        .map_err(StoreError::io("create a temporary file beside", path))?;
+    file.write_all(bytes)
+        .map_err(StoreError::io("write", path))?;
+    file.as_file()
+        .sync_all()
+        .map_err(StoreError::io("sync", path))?;
+    match fs::metadata(path) {
+        Ok(old) => fs::set_permissions(file.path(), old.permissions())
+            .map_err(StoreError::io("set the mode of", file.path()))?,
+        Err(_) => set_readable(file.path())?,
+    }
+    file.persist(path)
+        .map_err(|e| StoreError::io("replace", path)(e.error))?;
+    sync_folder(folder)
+}
+
 /// Creates `path` with `bytes`; the file appears whole or not at all.
 ///
 /// Returns false, and leaves the file alone, when it already exists.

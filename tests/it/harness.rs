@@ -197,7 +197,7 @@ impl Room {
     pub(crate) fn bare_room(name: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("orchestra-it-")
-            .tempdir()
+            .tempdir_in(crate::scratch::folder())
             .unwrap();
         let root = dir.path().canonicalize().unwrap();
         for folder in ["home", "state", "config", "outputs"] {

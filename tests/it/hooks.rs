@@ -10,6 +10,7 @@ use orchestra::store::lock;
 use serde_json::{Value, json};
 
 use super::harness::{Room, wait_for};
+use super::scratch;
 
 const START: &str = env!("CARGO_BIN_EXE_orchestration-start");
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance-complete");
@@ -25,7 +26,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in(scratch::folder()).unwrap();
         let root = dir.path().canonicalize().unwrap();
         let repo = root.join("repo");
         fs::create_dir_all(repo.join("sub/deep")).unwrap();

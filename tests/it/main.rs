@@ -23,11 +23,16 @@ mod fault_table;
 mod faults;
 mod full_disk;
 mod gate;
+#[path = "../support/guard_rows.rs"]
+#[allow(unreachable_pub, reason = "shared with the other tests")]
+mod guard_rows;
 mod harness;
 mod history;
 mod hooks;
+mod install;
 #[path = "../support/instance.rs"]
 mod instance;
+mod isolation;
 mod journal_fixture;
 mod keeper;
 mod leftovers;
@@ -44,6 +49,8 @@ mod radar;
 mod refusals;
 mod resolving;
 mod restore;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod set_aside;
 mod speaking;
 mod steering;

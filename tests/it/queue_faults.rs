@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::harness::{Room, writes};
 use super::queue::{set_aside, state};
+use super::scratch;
 
 /// Each walks its share of the steps in a room of its own.
 const THREADS: usize = 3;
@@ -80,7 +81,7 @@ fn undisturbed() -> Undisturbed {
         .iter()
         .position(|r| matches!(r, Record::QueueStarted { .. }))
         .unwrap();
-    let kept = tempfile::tempdir().unwrap();
+    let kept = tempfile::tempdir_in(scratch::folder()).unwrap();
     for folder in ["repo", "repo.worktrees"] {
         copy(&room.path(folder), &kept.path().join(folder));
     }

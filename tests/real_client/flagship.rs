@@ -48,13 +48,10 @@ impl Stage {
             server,
             repository,
         };
-        let programs = Path::new(env!("CARGO_BIN_EXE_orchestra"))
-            .parent()
-            .expect("a folder");
         let output = stage
             .command(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh"))
             .arg("--from")
-            .arg(programs)
+            .arg(super::install::programs())
             .output()
             .expect("run install.sh");
         assert!(output.status.success(), "{}", said(&output));

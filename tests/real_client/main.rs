@@ -13,12 +13,14 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+use support::scratch;
 
 mod attach;
 #[path = "../support/fault_rows.rs"]
 mod fault_rows;
 mod fault_table;
 mod flagship;
+mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod killed;
@@ -27,6 +29,7 @@ mod plugin;
 mod provider;
 mod resolving;
 mod run;
+mod statusline;
 mod supervised;
 
 use std::time::Duration;

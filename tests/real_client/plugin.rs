@@ -12,7 +12,7 @@ use super::support::client::{Home, claude, events, program_command};
 use super::support::model_server::{ModelServer, Reply, Request, Script};
 
 /// The programs of the plugin, as they were built for this test.
-const PROGRAMS: &[(&str, &str)] = &[
+pub(crate) const PROGRAMS: &[(&str, &str)] = &[
     ("orchestra", env!("CARGO_BIN_EXE_orchestra")),
     ("orchestra-command", env!("CARGO_BIN_EXE_orchestra-command")),
     ("orchestra-guard", env!("CARGO_BIN_EXE_orchestra-guard")),
@@ -35,7 +35,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ),
 ];
 
-fn source() -> &'static Path {
+pub(crate) fn source() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -434,82 +434,6 @@ fn the_analyzer_may_only_read_and_repairs_its_plan() {
         requests[3].last_user_text()
     );
     server.assert_all_expected();
-}
-
-/// From nothing to a working command, and back to nothing.
-#[test]
-fn installing_twice_works_and_uninstalling_leaves_nothing() {
-    let home = Home::new();
-    let repository = home.repository("repo");
-    let server = ModelServer::start(Script::new());
-    let install = |arguments: &[&str]| {
-        let programs = Path::new(PROGRAMS[0].1).parent().expect("a folder");
-        let output = program_command(source().join("install.sh"), &home, &server)
-            .arg("--from")
-            .arg(programs)
-            .args(arguments)
-            .current_dir(home.path())
-            .output()
-            .expect("run install.sh");
-        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
-        said(&output)
-    };
-    let files = || {
-        let mut names: Vec<String> = fs::read_dir(home.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    };
-    let before = files();
-    install(&["--dry-run"]);
-    assert_eq!(files(), before);
-
-    let text = install(&[]);
-    assert!(text.contains("/parallel-dev"), "{text}");
-    let text = install(&[]);
-    assert!(text.contains("Installed: orchestra"), "{text}");
-    let data = home.path().join(".local/share/orchestra");
-    assert_eq!(fs::read_dir(data.join("versions")).unwrap().count(), 2);
-    assert!(data.join("current").is_symlink());
-    let link = home.path().join(".local/bin/orchestra");
-    let output = program_command(&link, &home, &server)
-        .arg("--version")
-        .output()
-        .expect("run the program");
-    assert!(output.status.success());
-
-    let status = || {
-        let output = program_command(claude(), &home, &server)
-            .args(["-p", "/orchestra-status"])
-            .current_dir(&repository)
-            .output()
-            .expect("run the client");
-        said(&output)
-    };
-    let text = status();
-    assert!(text.contains("no orchestration"), "{text}");
-    assert!(server.requests().is_empty());
-
-    install(&["--uninstall"]);
-    assert!(!data.exists() && !link.is_symlink());
-    let text = status();
-    assert!(!text.contains("no orchestration"), "{text}");
-
-    // Somebody else's program is never replaced.
-    fs::write(&link, "#!/bin/sh\n").unwrap();
-    let output = program_command(source().join("install.sh"), &home, &server)
-        .args(["--from", "/nowhere"])
-        .output()
-        .expect("run install.sh");
-    assert!(!output.status.success());
-    assert!(
-        said(&output).contains("is not this program's"),
-        "{}",
-        said(&output)
-    );
-    assert!(!data.exists());
 }
 
 /// An instance that reaches outside its worktree is told so, and does its work inside.

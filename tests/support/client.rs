@@ -96,7 +96,7 @@ impl Home {
             std::process::id(),
             COUNT.fetch_add(1, Ordering::SeqCst)
         );
-        let root = std::env::temp_dir().join(name);
+        let root = super::scratch::folder().join(name);
         let _ = fs::remove_dir_all(&root);
         fs::create_dir_all(root.join("home")).expect("make a throw-away home");
         let root = root.canonicalize().expect("the home that was just made");

@@ -52,7 +52,7 @@ impl Room {
     }
 
     pub(crate) fn with_script(script: &Value) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in(crate::scratch::folder()).unwrap();
         let root = dir.path().join("main");
         let worktree = dir.path().join("trees/work");
         fs::create_dir_all(&root).unwrap();

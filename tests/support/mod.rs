@@ -7,4 +7,5 @@
 
 pub mod client;
 pub mod model_server;
+pub mod scratch;
 pub mod terminal;

@@ -12,6 +12,9 @@ use rustix::process::{
 
 use super::{ProcessKey, Row};
 
+/// Whether it can be told which files a process has open.
+pub(super) const KNOWS_OPEN_FILES: bool = true;
+
 pub(super) fn own_pid() -> i32 {
     getpid().as_raw_nonzero().get()
 }

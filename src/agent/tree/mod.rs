@@ -12,11 +12,14 @@
 //! Only processes of the same user are looked at. The process that asks and its ancestors
 //! are never part of a tree that it ends.
 
+#[cfg(all(test, target_os = "linux"))]
+#[allow(dead_code, reason = "compiled here to be tested")]
+mod portable;
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
 mod table;
 #[cfg(not(target_os = "linux"))]
-#[path = "unsupported.rs"]
+#[path = "portable.rs"]
 mod table;
 
 mod seal;

@@ -85,6 +85,9 @@ pub fn at_work_in(folder: &Path) -> Option<Vec<String>> {
 /// Whether some process of this user has a file open; none where that cannot be told.
 #[must_use]
 pub fn is_open(file: &Path) -> Option<bool> {
+    if !table::KNOWS_OPEN_FILES {
+        return None;
+    }
     let rows = known_rows()?;
     Some(rows.iter().any(|row| table::has_open(row.key.pid, file)))
 }

@@ -269,6 +269,7 @@ impl Archive {
             self.keep(name, BackupKind::Branch, head, kept)?;
         }
         self.repo.worktree_remove(path, true).map_err(text)?;
+        crate::conduct::worktree::remove_scratch(path);
         let branch = listed
             .branch
             .as_deref()

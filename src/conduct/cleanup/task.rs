@@ -127,6 +127,7 @@ pub(super) fn tidy(
             detail: e.to_string(),
         })?;
     }
+    worktree::remove_scratch(&place.worktree);
     if let Some(tip) = &there.tip {
         delete_branch(repo, &place.branch, tip, item)?;
     }

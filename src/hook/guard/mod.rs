@@ -3,19 +3,26 @@
 //! In a person's session ([`in_session`]) it lets this program's own commands pass, and only
 //! those of one exact shape: see [`own`]. It never denies anything there.
 //!
-//! In an instance ([`in_instance`]) it keeps the work inside the worktree. File tools are
-//! decided by the resolved path. Shell commands are only read: [`shell`] finds the simple
-//! commands of a line, [`git`] and [`writes`] look at them. **That is a fence against
-//! mistakes, not a wall**: what a script or an interpreter does, a path that is only known at
-//! run time (`$X/file`), a program that writes where nobody would expect it, an alias or a
-//! function all pass. Deny rules and an operating-system sandbox stand behind it.
+//! In an instance ([`in_instance`]) it keeps the work inside the worktree and the scratch
+//! folder. File tools are decided by the resolved path. A shell line is read ([`shell`]) and
+//! gone through as the shell would ([`walk`]), with the folders it may be in and what its
+//! variables may hold ([`value`]); [`programs`], [`git`] and [`code`] know what commands do with
+//! what they are told. What is not understood, and where a write leads that is only known at
+//! run time, is denied with a reason. **What a program does by itself nobody sees here**: a
+//! build script, a test, a program whose text is a file. Deny rules and, if it is configured,
+//! a sandbox of the operating system stand behind it.
 
+pub mod code;
+pub mod flow;
 pub mod git;
 pub mod others;
 pub mod own;
 pub mod paths;
+pub mod programs;
+pub mod servers;
 pub mod shell;
-pub mod writes;
+pub mod value;
+pub mod walk;
 
 use std::path::{Path, PathBuf};
 
@@ -79,7 +86,7 @@ pub fn hook(world: &World) -> Outcome {
         HookEvent::parse(&world.input).map_err(|fault| fault.to_string())
     };
     let verdict = match (bounds, event) {
-        (Some(bounds), Ok(event)) => in_instance(&event, &bounds),
+        (Some(bounds), Ok(event)) => without_panic(|| in_instance(&event, &bounds)),
         (Some(_), Err(why)) => Verdict::Deny(format!("the tool call cannot be checked: {why}")),
         // The plugin is loaded inside an instance: its own guard decides there.
         (None, Ok(_)) if world.in_instance() => Verdict::NoOpinion,
@@ -96,27 +103,46 @@ pub fn hook(world: &World) -> Outcome {
     verdict.answer().map_or(Outcome::Silent, Outcome::Answer)
 }
 
+/// A fault in the guard itself is no way out.
+fn without_panic(decide: impl FnOnce() -> Verdict) -> Verdict {
+    let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decide));
+    decided.unwrap_or_else(|_| {
+        Verdict::Deny(
+            "the guard of this worktree failed at this call; write it more plainly.".to_owned(),
+        )
+    })
+}
+
 /// The places that an instance's guard is told; none in a session.
 fn arguments(world: &World) -> Result<Option<Bounds>, String> {
-    let (mut worktree, mut main) = (None, None);
+    let (mut worktree, mut main, mut scratch) = (None, None, None);
     let mut args = world.args.iter();
     while let Some(flag) = args.next() {
         let place = match flag.as_str() {
             "--worktree" => &mut worktree,
             "--main" => &mut main,
-            _ => return Err(format!("{flag:?} is not known; --worktree and --main are")),
+            "--scratch" => &mut scratch,
+            _ => {
+                return Err(format!(
+                    "{flag:?} is not known; --worktree, --main and --scratch are"
+                ));
+            }
         };
         let path = args.next().map(PathBuf::from).filter(|p| p.is_absolute());
         *place = Some(path.ok_or_else(|| format!("{flag} needs an absolute path"))?);
     }
     match (worktree, main) {
-        (None, None) => Ok(None),
-        (Some(worktree), Some(main)) => Ok(Some(Bounds::new(
-            &worktree,
-            &main,
-            world.var("TMPDIR").map(PathBuf::from),
-            world.var("HOME").map(PathBuf::from),
-        ))),
+        (None, None) if scratch.is_none() => Ok(None),
+        (Some(worktree), Some(main)) => {
+            // An instance that was started before it had a scratch folder of its own.
+            let scratch = scratch.or_else(|| world.var("TMPDIR").map(PathBuf::from));
+            Ok(Some(Bounds::new(
+                &worktree,
+                &main,
+                scratch,
+                world.env.clone(),
+            )))
+        }
         _ => Err("--worktree and --main belong together".to_owned()),
     }
 }
@@ -164,13 +190,37 @@ pub fn in_instance(event: &HookEvent, bounds: &Bounds) -> Verdict {
     let denial = match event.tool_name.as_str() {
         "Edit" | "Write" | "MultiEdit" => path_denial(event, "file_path", &cwd, bounds),
         "NotebookEdit" => path_denial(event, "notebook_path", &cwd, bounds),
-        "Bash" => match event.input_text("command") {
-            Some(command) => command_denial(command, &cwd, bounds),
+        "Bash" | "Monitor" => match event.input_text("command") {
+            Some(command) => command_denial(command, &cwd, bounds)
+                .or_else(|| unsandboxed(event).map(str::to_owned)),
+            None if event.tool_name == "Monitor" && event.tool_input.get("command").is_none() => {
+                None
+            }
             None => Some("the command is not a text".to_owned()),
         },
-        _ => None,
+        "PowerShell" | "REPL" => Some(format!(
+            "what {} would do cannot be checked. Use Bash.",
+            event.tool_name
+        )),
+        "EnterWorktree" | "ExitWorktree" => {
+            Some("worktrees are made and removed for you; stay in your own.".to_owned())
+        }
+        "Agent" | "Task" => event.input_text("isolation").map(|_| {
+            "an agent of yours works in your worktree; leave `isolation` out.".to_owned()
+        }),
+        name => name
+            .strip_prefix("mcp__")
+            .and_then(|name| servers::denial(name, &event.tool_input, &cwd, bounds)),
     };
     denial.map_or(Verdict::NoOpinion, Verdict::Deny)
+}
+
+/// A call that asks to be run outside the client's sandbox.
+fn unsandboxed(event: &HookEvent) -> Option<&'static str> {
+    let asked = event.tool_input.get("dangerouslyDisableSandbox")?;
+    (!matches!(asked, Value::Bool(false) | Value::Null)).then_some(
+        "leave `dangerouslyDisableSandbox` out: an instance works inside its worktree only.",
+    )
 }
 
 fn path_denial(event: &HookEvent, field: &str, cwd: &Path, bounds: &Bounds) -> Option<String> {
@@ -185,7 +235,7 @@ fn path_denial(event: &HookEvent, field: &str, cwd: &Path, bounds: &Bounds) -> O
         ));
     }
     let what = match bounds.place(&real) {
-        Place::Worktree | Place::Scratch => return None,
+        Place::Worktree | Place::Scratch | Place::Device => return None,
         Place::Main => "in the person's main checkout",
         Place::Sibling => "in another task's worktree",
         Place::Outside => "outside your worktree",
@@ -204,20 +254,7 @@ fn path_denial(event: &HookEvent, field: &str, cwd: &Path, bounds: &Bounds) -> O
 }
 
 fn command_denial(command: &str, cwd: &Path, bounds: &Bounds) -> Option<String> {
-    let line = match shell::read(command) {
-        Ok(line) => line,
-        // The shell will not understand it either.
-        Err(shell::ShellFault::Unfinished) => return None,
-        Err(shell::ShellFault::TooDeep) => {
-            return Some("the command is nested too deeply to be looked at; split it".to_owned());
-        }
-    };
-    let mut here = writes::Here::new(cwd, bounds);
-    line.iter().find_map(|simple| {
-        here.denial(simple)
-            .or_else(|| git::denial(simple, &here))
-            .or_else(|| others::denial(simple))
-    })
+    walk::Walk::new(cwd, bounds).text(command).err()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Orchestra's own commands in an instance: it may look and say something of itself. What
 //! steers, merges or tidies up is the person's, and an instance does not conduct in its turn.
 
-use super::shell::Simple;
+use super::value::{self, Field};
 
 /// Commands that only look, and those by which an instance speaks.
 const OPEN: &[&str] = &[
@@ -14,13 +14,13 @@ const DOCTOR_LOOKS: &[&str] = &["--json", "-v", "--verbose", "-h", "--help"];
 /// Why a command of this program may not run, if so. Only the plain name is looked at: whoever
 /// works on Orchestra itself runs the one of their worktree by its path.
 #[must_use]
-pub fn denial(simple: &Simple) -> Option<String> {
-    let simple = simple.unwrapped();
-    let (first, rest) = simple.words.split_first()?;
-    if first.text != "orchestra" {
-        return None;
-    }
-    let mut words = rest.iter().map(|word| word.text.as_str());
+pub fn denial(rest: &[Field]) -> Option<String> {
+    // What is not known is shown as it is, and is none of the words that are let pass.
+    let rest: Vec<String> = rest
+        .iter()
+        .map(|field| value::known(field).unwrap_or_else(|| value::shown(field)))
+        .collect();
+    let mut words = rest.iter().map(String::as_str);
     let command = loop {
         match words.next() {
             // The bare program shows the status.

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
+use crate::agent::environment::Environment;
+
 /// The places that an instance has to do with. All are real paths, without links.
 #[derive(Debug, Clone)]
 pub struct Bounds {
@@ -10,7 +12,7 @@ pub struct Bounds {
     main: PathBuf,
     siblings: Option<PathBuf>,
     scratch: Vec<PathBuf>,
-    home: Option<PathBuf>,
+    env: Environment,
 }
 
 /// Whose place a path is.
@@ -24,6 +26,8 @@ pub enum Place {
     Sibling,
     /// For temporary files.
     Scratch,
+    /// A device that keeps nothing.
+    Device,
     /// Anywhere else.
     Outside,
 }
@@ -31,36 +35,35 @@ pub enum Place {
 impl Bounds {
     /// The places of the instance whose worktree this is.
     ///
-    /// - `scratch`: folders for temporary files; `/tmp` is always one.
-    /// - `home`: what `~` stands for.
+    /// - `scratch`: folders for temporary files.
+    /// - `env`: the environment that its commands see.
     #[must_use]
     pub fn new(
         worktree: &Path,
         main: &Path,
         scratch: impl IntoIterator<Item = PathBuf>,
-        home: Option<PathBuf>,
+        env: Environment,
     ) -> Self {
-        let here = Path::new("/");
-        let real = |path: &Path| walk(here, path);
+        let real = |path: &Path| walk(Path::new("/"), path);
         let worktree = real(worktree);
         let scratch: Vec<PathBuf> = scratch
             .into_iter()
             .filter(|path| path.is_absolute() && path.parent().is_some())
-            .chain([PathBuf::from("/tmp")])
             .map(|path| real(&path))
             .collect();
+        let main = real(main);
         // Worktrees lie side by side in a folder of their own, unless somebody put them
-        // straight into a place that is everybody's.
+        // straight into a place that holds everything.
         let siblings = worktree
             .parent()
-            .filter(|p| p.parent().is_some() && !scratch.iter().any(|s| s == p))
+            .filter(|p| p.parent().is_some() && !main.starts_with(p))
             .map(Path::to_owned);
         Self {
             worktree,
-            main: real(main),
+            main,
             siblings,
             scratch,
-            home,
+            env,
         }
     }
 
@@ -70,41 +73,73 @@ impl Bounds {
         &self.worktree
     }
 
+    /// The main checkout.
+    #[must_use]
+    pub fn main(&self) -> &Path {
+        &self.main
+    }
+
+    /// The folder that the worktrees of all tasks lie in.
+    #[must_use]
+    pub fn siblings(&self) -> Option<&Path> {
+        self.siblings.as_deref()
+    }
+
     /// The first place for temporary files.
     #[must_use]
     pub fn scratch(&self) -> &Path {
         self.scratch
             .first()
-            .map_or(Path::new("/tmp"), PathBuf::as_path)
+            .map_or(self.worktree.as_path(), PathBuf::as_path)
     }
 
-    /// Where a path leads that a tool or a shell word names: relative to `cwd`, `~` and links
-    /// followed, also links that lead to nothing yet.
+    /// A variable of the environment that the instance's commands see.
+    #[must_use]
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.env.get(name)?.to_str()
+    }
+
+    /// Where a path leads that a tool names: relative to `cwd`, `~` and links followed, also
+    /// links that lead to nothing yet.
     #[must_use]
     pub fn resolve(&self, path: &str, cwd: &Path) -> PathBuf {
-        let cwd = walk(Path::new("/"), cwd);
-        match (path.strip_prefix('~'), &self.home) {
-            (Some(""), Some(home)) => walk(&cwd, home),
-            (Some(rest), Some(home)) if rest.starts_with('/') => {
-                walk(&cwd, &home.join(rest.trim_start_matches('/')))
-            }
-            _ => walk(&cwd, Path::new(path)),
+        if let (Some(rest), Some(home)) = (path.strip_prefix('~'), self.var("HOME"))
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return self.resolve_plain(&format!("{home}{rest}"), cwd);
         }
+        self.resolve_plain(path, cwd)
     }
 
-    /// Whose place a resolved path is.
+    /// The same; `~` is a name like any other.
+    #[must_use]
+    pub fn resolve_plain(&self, path: &str, cwd: &Path) -> PathBuf {
+        walk(&walk(Path::new("/"), cwd), Path::new(path))
+    }
+
+    /// Whose place a resolved path is. Of places that lie in each other the innermost counts.
     #[must_use]
     pub fn place(&self, real: &Path) -> Place {
-        if real.starts_with(&self.worktree) {
-            Place::Worktree
-        } else if real.starts_with(&self.main) {
-            Place::Main
-        } else if self.siblings.as_ref().is_some_and(|s| real.starts_with(s)) {
-            Place::Sibling
-        } else if self.scratch.iter().any(|s| real.starts_with(s)) {
-            Place::Scratch
-        } else {
-            Place::Outside
+        let own = [(Some(self.worktree.as_path()), Place::Worktree)];
+        let others = [
+            (Some(self.main.as_path()), Place::Main),
+            (self.siblings.as_deref(), Place::Sibling),
+        ];
+        let scratch = self
+            .scratch
+            .iter()
+            .map(|path| (Some(path.as_path()), Place::Scratch));
+        let innermost = own
+            .into_iter()
+            .chain(others)
+            .chain(scratch)
+            .filter_map(|(place, kind)| Some((place?, kind)))
+            .filter(|(place, _)| real.starts_with(place))
+            .max_by_key(|(place, _)| place.components().count());
+        match innermost {
+            Some((_, kind)) => kind,
+            None if is_harmless_device(real) => Place::Device,
+            None => Place::Outside,
         }
     }
 
@@ -114,12 +149,52 @@ impl Bounds {
         matches!(self.place(real), Place::Main | Place::Sibling)
     }
 
+    /// Whether a resolved path is one that the instance may write to.
+    #[must_use]
+    pub fn is_own(&self, real: &Path) -> bool {
+        matches!(
+            self.place(real),
+            Place::Worktree | Place::Scratch | Place::Device
+        )
+    }
+
+    /// Whether a text names the main checkout or the folder of the other worktrees.
+    #[must_use]
+    pub fn is_mentioned(&self, text: &str) -> bool {
+        let mentions = |place: &Path| {
+            place.to_str().is_some_and(|place| {
+                text.match_indices(place).any(|(at, _)| {
+                    let rest = &text[at..];
+                    let end = rest
+                        .find(|c: char| c.is_whitespace() || "'\"`:;,)(|&<>=".contains(c))
+                        .unwrap_or(rest.len());
+                    self.is_foreign(&self.resolve_plain(&rest[..end], "/".as_ref()))
+                })
+            })
+        };
+        mentions(&self.main) || self.siblings.as_deref().is_some_and(mentions)
+    }
+
     /// Whether a resolved path is what binds the worktree to git, or to this guard.
     #[must_use]
     pub fn is_own_settings(&self, real: &Path) -> bool {
+        // Also in a repository that is made in the scratch folder: a file of that name can
+        // lead anywhere. Its folder `.git` is git's.
+        if self.is_own(real) && real.file_name().is_some_and(|name| name == ".git") {
+            return !real.is_dir();
+        }
         real.strip_prefix(&self.worktree).is_ok_and(|rest| {
-            rest == Path::new(".git") || rest == Path::new(".claude/settings.local.json")
+            rest == Path::new(".claude/settings.local.json")
+                || rest == Path::new(".claude/settings.json")
         })
+    }
+
+    /// Whether what binds the worktree is lost with a resolved path.
+    #[must_use]
+    pub fn holds_own_settings(&self, real: &Path) -> bool {
+        self.is_own_settings(real)
+            || real == self.worktree
+            || real == self.worktree.join(".claude")
     }
 
     /// The worktree's copy of a file of the main checkout.
@@ -128,6 +203,19 @@ impl Bounds {
         let rest = real.strip_prefix(&self.main).ok()?;
         (!rest.starts_with(".git")).then(|| self.worktree.join(rest))
     }
+}
+
+/// Devices that keep nothing of what is written to them, or are the command's own output.
+fn is_harmless_device(real: &Path) -> bool {
+    let Some(text) = real.to_str() else {
+        return false;
+    };
+    matches!(
+        text,
+        "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/tty" | "/dev/zero" | "/dev/full"
+    ) || text
+        .strip_prefix("/dev/fd/")
+        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Links followed at most, as the kernel does.
@@ -146,6 +234,13 @@ fn walk(from: &Path, path: &Path) -> PathBuf {
             continue;
         }
         let next = at.join(&step);
+        // What these lead to depends on whose descriptors are looked at: not on this process's.
+        if at == Path::new("/dev")
+            && (step == "stdout" || step == "stderr" || step == "fd" || step == "stdin")
+        {
+            at = next;
+            continue;
+        }
         match std::fs::read_link(&next) {
             Ok(target) if links < MAX_LINKS => {
                 links += 1;
@@ -192,7 +287,7 @@ mod tests {
             &work,
             &root.join("main"),
             [root.join("scratch")],
-            Some(root.join("home")),
+            Environment::from_vars([("HOME", root.join("home"))]),
         );
         for (path, place) in [
             ("src/x.rs", Place::Worktree),
@@ -206,13 +301,20 @@ mod tests {
             ("nothing/../../b/x", Place::Sibling),
             ("dangling", Place::Main),
             ("loop", Place::Worktree),
-            ("~/x", Place::Scratch),
+            ("~/x", Place::Outside),
             ("~other/x", Place::Worktree),
             ("/etc/passwd", Place::Outside),
-            ("/tmp/x", Place::Scratch),
+            ("/tmp/x", Place::Outside),
+            ("../../scratch/x", Place::Scratch),
+            ("/dev/null", Place::Device),
+            ("/dev/stderr", Place::Device),
+            ("/dev/fd/2", Place::Device),
+            ("/dev/fd/", Place::Outside),
+            ("/dev/sda", Place::Outside),
+            ("/dev/shm/x", Place::Outside),
+            ("/dev/tcp/127.0.0.1/80", Place::Outside),
         ] {
             let real = bounds.resolve(path, &work);
-            // The home folder of this test lies in the temporary folder, as does everything.
             assert_eq!(bounds.place(&real), place, "{path} -> {}", real.display());
         }
         let main = bounds.resolve("../../main/src/x", &work);

@@ -1,0 +1,222 @@
+//! `install.sh` with a release, and what makes releases: no client, no network, no build.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Stands for every program of a release.
+const PROGRAM: &str = "#!/bin/sh\ncase $1 in\n--version) echo \"orchestra of a release\" ;;\n\
+    completions) echo \"# $2\" ;;\nman) echo .TH >\"$2/orchestra.1\" ;;\nesac\n";
+
+struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(world.path("home")).unwrap();
+        fs::create_dir(world.path("built")).unwrap();
+        for entry in fs::read_dir(source().join("bin")).unwrap() {
+            let path = world.path("built").join(entry.unwrap().file_name());
+            fs::write(&path, PROGRAM).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join(name)
+    }
+
+    fn run(&self, program: &Path, arguments: &[&str]) -> Output {
+        Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path(""))
+            .env(
+                "ORCHESTRA_RELEASES",
+                format!("file://{}", self.path("releases").display()),
+            )
+            .current_dir(self.path("home"))
+            .output()
+            .unwrap()
+    }
+
+    /// Packs a release of this platform; its archive.
+    fn pack(&self, target: &str) -> PathBuf {
+        let (out, built) = (self.path("releases"), self.path("built"));
+        let output = self.run(
+            &source().join(".ci/package"),
+            &[target, out.to_str().unwrap(), built.to_str().unwrap()],
+        );
+        assert!(output.status.success(), "{output:?}");
+        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+    }
+}
+
+fn source() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn target() -> String {
+    let system = match std::env::consts::OS {
+        "macos" => "apple-darwin",
+        _ => "unknown-linux-gnu",
+    };
+    format!("{}-{system}", std::env::consts::ARCH)
+}
+
+fn words(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn a_release_is_taken_when_its_checksum_is_right_and_only_then() {
+    let world = World::new();
+    let install = source().join("install.sh");
+    let home = world.path("home");
+    let empty = || fs::read_dir(&home).unwrap().next().is_none();
+    let release = |more: &[&str]| {
+        let arguments = [&["--release", "--no-claude"], more].concat();
+        world.run(&install, &arguments)
+    };
+    // There is none; then one that is not what its checksum says.
+    let output = release(&[]);
+    assert!(!output.status.success());
+    assert!(
+        words(&output).contains("could not be downloaded"),
+        "{}",
+        words(&output)
+    );
+    let archive = world.pack(&target());
+    let good = fs::read(&archive).unwrap();
+    let mut bad = good.clone();
+    bad.push(0);
+    fs::write(&archive, bad).unwrap();
+    let output = release(&[]);
+    assert!(!output.status.success());
+    assert!(words(&output).contains("checksum"), "{}", words(&output));
+    let checksum = PathBuf::from(format!("{}.sha256", archive.display()));
+    let right = fs::read(&checksum).unwrap();
+    fs::write(&checksum, "").unwrap();
+    assert!(!release(&[]).status.success());
+    fs::write(&archive, good).unwrap();
+    fs::write(&checksum, right).unwrap();
+    assert!(!release(&["--release=0.0.0-none"]).status.success());
+    assert!(!release(&["--release=../../x"]).status.success());
+    assert!(
+        empty(),
+        "{:?}",
+        fs::read_dir(&home).unwrap().collect::<Vec<_>>()
+    );
+
+    let output = release(&[]);
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(
+        words(&output).contains("Installed: orchestra of a release"),
+        "{}",
+        words(&output)
+    );
+    let current = home.join(".local/share/orchestra/current");
+    for part in ["hooks/hooks.json", "commands/parallel-dev.md", "install.sh"] {
+        assert!(current.join(part).is_file(), "{part}");
+    }
+    assert_eq!(
+        fs::read_to_string(home.join(".local/share/man/man1/orchestra.1")).unwrap(),
+        ".TH\n"
+    );
+    // Unpacked by hand it installs itself; nothing of either stays.
+    let unpacked = world.path("unpacked");
+    fs::create_dir(&unpacked).unwrap();
+    let output = world.run(
+        Path::new("tar"),
+        &[
+            "-xzf",
+            archive.to_str().unwrap(),
+            "-C",
+            unpacked.to_str().unwrap(),
+        ],
+    );
+    assert!(output.status.success(), "{}", words(&output));
+    let folder = fs::read_dir(&unpacked)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    assert!(folder.join("share/completions/orchestra.bash").is_file());
+    let output = world.run(&folder.join("install.sh"), &["--no-claude"]);
+    assert!(output.status.success(), "{}", words(&output));
+    let output = world.run(&install, &["--uninstall", "--no-claude", "--yes"]);
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(
+        empty(),
+        "{:?}",
+        fs::read_dir(&home).unwrap().collect::<Vec<_>>()
+    );
+    // Nothing stayed behind in the folder for temporary files either.
+    let left = fs::read_dir(world.path("")).unwrap().count();
+    assert_eq!(left, 4, "home, built, releases, unpacked");
+}
+
+/// Whatever platform install.sh asks a release for, the workflow makes.
+#[test]
+fn the_workflow_makes_what_install_sh_asks_for() {
+    let world = World::new();
+    let workflow = fs::read_to_string(source().join(".github/workflows/release.yml")).unwrap();
+    let tools = world.path("tools");
+    fs::create_dir(&tools).unwrap();
+    let tool = |name: &str, text: &str| {
+        fs::write(tools.join(name), text).unwrap();
+        fs::set_permissions(tools.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let mut asked = Vec::new();
+    for system in ["Linux", "Darwin"] {
+        for machine in ["x86_64", "amd64", "aarch64", "arm64"] {
+            tool(
+                "uname",
+                &format!("#!/bin/sh\ncase $1 in -m) echo {machine} ;; *) echo {system} ;; esac\n"),
+            );
+            let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+            let output = Command::new(source().join("install.sh"))
+                .args(["--release", "1.2.3", "--dry-run", "--no-claude"])
+                .env("PATH", path)
+                .env("HOME", world.path("home"))
+                .env("ORCHESTRA_RELEASES", "https://releases.invalid/")
+                .output()
+                .unwrap();
+            let text = words(&output);
+            let start = "https://releases.invalid/v1.2.3/orchestra-1.2.3-";
+            let (_, rest) = text.split_once(start).expect(&text);
+            let (target, _) = rest.split_once(".tar.gz").expect(&text);
+            assert!(workflow.contains(&format!("target: {target} ")), "{target}");
+            asked.push(target.to_owned());
+        }
+    }
+    asked.sort();
+    asked.dedup();
+    assert_eq!(workflow.matches("target: ").count(), asked.len());
+    for name in asked {
+        let archive = world.pack(&name);
+        assert!(archive.ends_with(format!(
+            "orchestra-{}-{name}.tar.gz",
+            env!("CARGO_PKG_VERSION")
+        )));
+    }
+    let output = Command::new(source().join("install.sh"))
+        .args(["--release", "--dry-run", "--scope", "galaxy"])
+        .env("HOME", world.path("home"))
+        .output()
+        .unwrap();
+    assert!(words(&output).contains("there are user, project and local"));
+}
