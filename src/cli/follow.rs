@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::announcing::Following;
 use super::conductor;
 use super::watch::Watch;
 use super::{Context, Exit, Failure};
@@ -59,6 +60,7 @@ pub fn follow(
     cx: &mut Context<'_>,
 ) -> Result<Exit, Failure> {
     let changes = Watch::of(run.dir());
+    let mut following = Following::of(run);
     let mut screen = Screen {
         log: LogTail::new(run, log_from),
         painted: Vec::new(),
@@ -74,6 +76,9 @@ pub fn follow(
             let (exit, last_words) = end(run, cx)?;
             for line in last_words {
                 cx.print(&format!("{line}\n"))?;
+            }
+            if exit != Exit::StillRunning {
+                following.told(cx);
             }
             if exit == Exit::StillRunning {
                 let id = run.id();
@@ -107,6 +112,8 @@ pub fn follow(
             }
             ensured = Some(Instant::now());
         }
+        following.hold();
+        following.ring(cx)?;
         changes.pause(BEAT);
     }
 }

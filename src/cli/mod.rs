@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod analyzer;
+mod announcing;
 pub mod attach;
 pub mod cleanup;
 pub mod completions;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::announcing;
 use super::conductor;
 use super::follow::{Interrupts, follow};
 use super::plan_input::{Obtained, PlanInput};
@@ -89,6 +90,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         check_output(output)?;
     }
     let run = begin(&repo, &obtained, &chosen)?;
+    announcing::join(&run, cx);
     let exit = watch(&run, args.detach, cx)?;
     if let (Some(output), false) = (output, args.detach) {
         copy_results(&run, &output)?;
@@ -187,6 +189,8 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         learned: learned(repo.root(), plan, config),
         verify: config.verify.clone(),
         setup: config.setup.clone(),
+        notify: config.notify.clone(),
+        notify_command: config.notify_command.clone(),
         union_files: config.union_files.clone(),
         lockfiles: config.lockfiles.clone(),
         started_by_session: cx.env.get("CLAUDE_CODE_SESSION_ID").map(str::to_owned),

@@ -1,6 +1,7 @@
 //! What is written to disk and read from outside: versioned shapes, separate from the
 //! types of `core`, with the conversions beside them.
 
+pub mod announcement_file;
 pub mod beat_file;
 pub mod breaker_file;
 pub mod claude_stream;

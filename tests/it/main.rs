@@ -9,6 +9,7 @@
 )]
 
 mod admission;
+mod announcing;
 mod architecture;
 mod asking;
 mod attach;

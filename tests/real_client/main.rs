@@ -15,6 +15,7 @@
 mod support;
 use support::scratch;
 
+mod announcing;
 mod attach;
 #[path = "../support/fault_rows.rs"]
 mod fault_rows;

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::agent::tree;
 use crate::conduct::checkpoint;
 use crate::conduct::context::Context;
+use crate::conduct::worktree;
 use crate::core::id::{Oid, TaskName};
 use crate::core::record::Place;
 use crate::git::{BackupKind, GitError, TreeStatus, WorktreeInfo};
