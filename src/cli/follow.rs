@@ -59,6 +59,20 @@ pub fn follow(
     log_from: u64,
     cx: &mut Context<'_>,
 ) -> Result<Exit, Failure> {
+    follow_until(run, interrupts, log_from, None, cx)
+}
+
+/// The same, and leaves it to the background at `deadline`.
+///
+/// # Errors
+/// As [`follow`].
+pub fn follow_until(
+    run: &RunDir,
+    interrupts: &Interrupts,
+    log_from: u64,
+    deadline: Option<Instant>,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
     let changes = Watch::of(run.dir());
     let mut following = Following::of(run);
     let mut screen = Screen {
@@ -89,6 +103,10 @@ pub fn follow(
                 ));
             }
             return Ok(exit);
+        }
+        if deadline.is_some_and(|at| Instant::now() >= at) {
+            cx.remark("it goes on in the background; `orchestra status` shows how far it is");
+            return Ok(Exit::StillRunning);
         }
         if interrupts.take() {
             if cancelled {

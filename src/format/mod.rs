@@ -13,6 +13,8 @@ pub mod history_file;
 pub mod hook_json;
 pub mod instance_limits;
 pub mod instance_request;
+pub mod issue_file;
+pub mod issue_markdown;
 pub mod launch_file;
 pub mod machine_file;
 pub mod note_file;

@@ -45,12 +45,13 @@ impl Outcome {
         }))
     }
 
-    /// The prompt is answered with a text; no model is asked.
+    /// The prompt is answered with a text; no model is asked. The client shows it below
+    /// "Operation stopped by hook:", empties its input, and tells the model with the next prompt.
     #[must_use]
     pub fn answered(text: &str) -> Self {
         Self::Answer(json!({
-            "decision": "block",
-            "reason": text,
+            "continue": false,
+            "stopReason": format!("\n{text}"),
             "suppressOriginalPrompt": true,
             "hookSpecificOutput": {
                 "hookEventName": "UserPromptExpansion",

@@ -70,8 +70,9 @@ fn of_command(event: &HookEvent, world: &World) -> Outcome {
             hears_of(&taken.run, event, world);
             told(&format!(
                 "Orchestra has taken the request in.\norchestration id: {id}\nanalysis: {analysis}\n\
-             Go on with step 1 of the command, with this id.",
+             Go on with step 1 of the command, with this id. {there}",
                 id = taken.run.id(),
+                there = attendance(world),
                 analysis = match &taken.analysis {
                     Ok(()) => "it has begun, in the background".to_owned(),
                     Err(why) => format!("it has not begun ({why}); step 1 does it"),
@@ -89,6 +90,15 @@ fn hears_of(run: &RunDir, event: &HookEvent, world: &World) {
             let line = format!("the session that asked for this will not hear of it: {error}");
             run_log::append(run, conduct::now(), &[line]);
         }
+    }
+}
+
+/// Whether somebody sits in front of the session, for the model.
+pub(super) fn attendance(world: &World) -> &'static str {
+    if world.var("CLAUDE_CODE_SESSION_ATTENDED") == Some("0") {
+        "Nobody is there to be asked: wherever you would ask, go on and say so."
+    } else {
+        "A person is there to be asked."
     }
 }
 

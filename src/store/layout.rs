@@ -129,6 +129,8 @@ impl RunDir {
     run_files! {
         /// The request, byte for byte as the person gave it.
         request => "request.txt";
+        /// The GitHub issue that it works on, as it was read.
+        issue => "issue.json";
         /// The plan.
         plan => "orchestration-plan.json";
         /// How the run was configured when it began.

@@ -17,6 +17,7 @@ const INSTANCE: &str = env!("CARGO_BIN_EXE_instance-complete");
 const INTEGRATION: &str = env!("CARGO_BIN_EXE_integration-complete");
 const STATUSLINE: &str = env!("CARGO_BIN_EXE_orchestra-statusline");
 const ANNOUNCE: &str = env!("CARGO_BIN_EXE_orchestra-announce");
+const COMMAND: &str = env!("CARGO_BIN_EXE_orchestra-command");
 const GUARD: &str = env!("CARGO_BIN_EXE_orchestra-guard");
 
 struct World {
@@ -257,7 +258,7 @@ fn events_of_ordinary_sessions_are_passed_over() {
         json!({"hook_event_name": "Brand/New", "cwd": 7}),
         json!({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "ls"}}),
     ] {
-        for program in [START, ANNOUNCE, INSTANCE, INTEGRATION, GUARD] {
+        for program in [START, ANNOUNCE, INSTANCE, INTEGRATION, GUARD, COMMAND] {
             silent(&world.hook(program, &event));
         }
     }

@@ -34,6 +34,7 @@ mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod isolation;
+mod issues;
 mod journal_fixture;
 mod keeper;
 mod leftovers;

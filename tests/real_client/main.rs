@@ -17,6 +17,7 @@ use support::scratch;
 
 mod announcing;
 mod attach;
+mod commands;
 #[path = "../support/fault_rows.rs"]
 mod fault_rows;
 mod fault_table;
