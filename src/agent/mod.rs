@@ -15,6 +15,7 @@ pub mod machine;
 pub mod player;
 pub mod process;
 pub mod roles;
+pub mod sandbox;
 pub mod scripted;
 pub mod shell;
 pub mod tree;

@@ -78,6 +78,7 @@ pub(crate) mod tests {
             prompt: "Do it".into(),
             system_prompt: String::new(),
             permission_mode: "acceptEdits".into(),
+            sandbox: crate::core::sandbox::Sandbox::Off,
             allowed_tools: Vec::new(),
             disallowed_tools: Vec::new(),
             settings: None,

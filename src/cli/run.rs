@@ -11,6 +11,7 @@ use super::plan_input::{Obtained, PlanInput};
 use super::retry;
 use super::settings_flags::{SettingsFlags, resolved};
 use super::{Context, Exit, Failure};
+use crate::agent::sandbox;
 use crate::conduct::create::{self, Base, CreateError};
 use crate::conduct::ensure::Ensured;
 use crate::conduct::worktree::{default_folder, resolve_existing};
@@ -97,6 +98,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     })?;
     let doubts = doubts::about(Some(&repo), &obtained, &config, &chosen.learned);
     show_plan(&obtained, &doubts, &config, &chosen.learned, cx)?;
+    let (_, word) = sandbox::choose(config.sandbox, &cx.environment()).map_err(Failure::usage)?;
+    if let Some(word) = word {
+        cx.remark(&format!("note: {word}"));
+    }
     if args.dry_run {
         return Ok(Exit::Success);
     }
@@ -181,6 +186,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
     };
     let now = cx.now();
     let environment = cx.environment();
+    let (sandbox, _) = sandbox::choose(config.sandbox, &environment).map_err(Failure::usage)?;
     Ok(SettingsFile {
         schema_version: SCHEMA_VERSION,
         orchestration_id: what.id.clone().unwrap_or_else(|| create::new_id(now)),
@@ -214,6 +220,7 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         cleanup: config.cleanup,
         backup_days: config.backup_days,
         permission_mode: config.permission_mode.clone(),
+        sandbox,
         allowed_tools: config.allowed_tools.clone(),
         disallowed_tools: config.disallowed_tools.clone(),
         model: config.model.clone(),

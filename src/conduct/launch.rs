@@ -481,6 +481,7 @@ fn launch_file(
         prompt,
         system_prompt: prompt::rules(&briefing),
         permission_mode: settings.permission_mode.clone(),
+        sandbox: settings.sandbox,
         allowed_tools,
         disallowed_tools,
         settings: ready.settings,

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod queue;
 pub mod record;
 pub mod retry;
+pub mod sandbox;
 #[cfg(test)]
 mod simulation;
 pub mod state;

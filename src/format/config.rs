@@ -18,6 +18,7 @@ use crate::core::breaker::BreakerPolicy;
 use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
 use crate::core::plan::nearest;
 use crate::core::record::{DeliveryStyle, MergeMode};
+use crate::core::sandbox::Sandbox;
 use crate::core::time::Millis;
 
 /// Seconds between two looks of the conflict radar, when nothing else is configured.
@@ -190,6 +191,9 @@ layer! {
     command_timeout_seconds: u64,
     /// Claude Code's permission mode for instances.
     permission_mode: String,
+    /// What the operating system keeps instances from: nothing (off), what bubblewrap stops
+    /// (bubblewrap), or that where it is to be had (auto).
+    sandbox: Sandbox,
     /// Command that proves a tree; run in each worktree and on the merged tree. Empty: none.
     verify: String,
     /// Command that makes a new worktree ready. Empty: none.
@@ -555,6 +559,7 @@ impl Layer {
             timeout_seconds: Some(3600),
             command_timeout_seconds: Some(900),
             permission_mode: Some("acceptEdits".to_owned()),
+            sandbox: Some(Sandbox::Off),
             reserve_percent: Some(Budgets::default().reserve_percent),
             max_attempts: Some(3),
             retry_base_ms: Some(DEFAULT_RETRY_BASE_MS),
@@ -663,6 +668,8 @@ pub struct Resolved {
     pub command_timeout_seconds: u64,
     /// Claude Code's permission mode.
     pub permission_mode: String,
+    /// What stands round an instance's client.
+    pub sandbox: Sandbox,
     /// The verify command.
     pub verify: Option<String>,
     /// The set-up command.
@@ -805,6 +812,7 @@ pub fn resolve(layers: &Layers) -> Resolved {
         timeout_seconds: all.timeout_seconds.unwrap_or(3600),
         command_timeout_seconds: all.command_timeout_seconds.unwrap_or(900),
         permission_mode: all.permission_mode.unwrap_or_default(),
+        sandbox: all.sandbox.unwrap_or_default(),
         verify: filled(all.verify),
         setup: filled(all.setup),
         model: filled(all.model),

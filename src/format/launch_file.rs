@@ -106,6 +106,9 @@ pub struct LaunchFile {
     pub system_prompt: String,
     /// Claude Code's permission mode.
     pub permission_mode: String,
+    /// What stands round the client.
+    #[serde(default)]
+    pub sandbox: crate::core::sandbox::Sandbox,
     /// Tools allowed without asking.
     pub allowed_tools: Vec<String>,
     /// Tools denied.

@@ -240,6 +240,9 @@ pub struct SettingsFile {
     pub backup_days: u32,
     /// Claude Code's permission mode for instances.
     pub permission_mode: String,
+    /// What stands round an instance's client: what was found to be there.
+    #[serde(default)]
+    pub sandbox: crate::core::sandbox::Sandbox,
     /// Tools that instances may use without asking.
     pub allowed_tools: Vec<String>,
     /// Tools that they may not use.

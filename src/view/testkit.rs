@@ -557,6 +557,7 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         cleanup: CleanupWhen::Success,
         backup_days: 30,
         permission_mode: "acceptEdits".into(),
+        sandbox: crate::core::sandbox::Sandbox::Off,
         allowed_tools: vec![],
         disallowed_tools: vec![],
         model: None,

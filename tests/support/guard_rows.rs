@@ -895,3 +895,86 @@ impl Ground {
             .replace("OUT", &place("out"))
     }
 }
+
+/// The page about isolation, made out of the table.
+#[allow(dead_code, reason = "one of those that share this makes the page")]
+pub fn page() -> String {
+    let mut text = String::from(PAGE_TOP);
+    text.push_str("| way out | attempts | guard | deny rules | sandbox | for instance |\n");
+    text.push_str("|---|---|---|---|---|---|\n");
+    for class in CLASSES {
+        let sandbox = match class.sandbox {
+            Sandbox::Stops => "stops",
+            Sandbox::Passes => "-",
+            Sandbox::Here => "in part",
+        };
+        let example = class.attempts[0].replace('|', "\\|").replace('\n', "⏎");
+        text.push_str(&format!(
+            "| {} | {} | stops | {} | {sandbox} | `{example}` |\n",
+            class.name.replace('|', "\\|"),
+            class.attempts.len(),
+            if class.rules { "stops" } else { "-" },
+        ));
+    }
+    text.push_str(&format!(
+        "| other tools | {} | stops | `Edit`, `Write` into the main checkout | `Edit`, `Write`: stops \
+         | `Write`, `NotebookEdit`, `EnterWorktree`, tools of MCP servers |\n",
+        TOOLS.len()
+    ));
+    text.push_str(PAGE_END);
+    text
+}
+
+const PAGE_TOP: &str = "\
+# What keeps instances apart
+
+Every task is worked on by a client of its own, in a git worktree of its own. Three layers keep
+it there. This page is made out of the table that they are tested with.
+
+- **The guard** (`orchestra-guard`) is asked by the client before every tool that writes or runs
+  something, and says why when it refuses, so that the instance can do it another way. It reads
+  shell lines as the shell would: folders, variables, functions, here-documents, scripts in
+  scripts. What it cannot understand it refuses, and when it fails itself the client refuses
+  (`onFailure: block`). It is always on where the plugin's programs are installed.
+- **Deny rules** of the client, in the worktree's own settings: they hold without the guard.
+- **A sandbox** of the operating system, when it is configured: `sandbox = \"bubblewrap\"` (the
+  run does not start without it) or `sandbox = \"auto\"` (where it is to be had). The whole file
+  system can be read, and only the instance's own places can be written.
+
+An instance may write to its worktree and to a folder for temporary files beside the worktrees,
+which is `$TMPDIR` there, and goes with the worktree. `/tmp` is not open: it belongs to everybody, two
+instances would overwrite each other's `/tmp/out.txt`, and checkouts lie there as well. With the
+sandbox `/tmp` *is* the instance's own folder.
+
+";
+
+const PAGE_END: &str = "
+*stops*: every attempt of the table for the guard; the first one of its kind for the deny rules;
+for the sandbox it is tried that nothing is changed. *in part*: what would change this machine;
+not what goes over a network.
+
+## What none of them stops
+
+- **The guard sees calls, not programs.** A build script, a test or a program in a file does what
+  it does; of shell scripts in the worktree only what is certain is refused (a push, a write into the
+  main checkout). Aliases of the person's shell are not known to it. The sandbox stops what these
+  write.
+- **The sandbox does not tell the branches of tasks apart**: they lie in one folder, so that an
+  instance that gets round the guard could move another task's branch, or the stash. Commits
+  that were merged are frozen by then, and every attempt leaves a backup.
+- **The set-up and verify commands run outside the sandbox.** They are the person's, but they run code
+  of the worktree.
+- **The network is open**, and so is reading: what must not be read must not be readable.
+- Sockets outside of the places that are hidden (`$XDG_RUNTIME_DIR`, Docker, Podman, containerd, the
+  system bus): abstract ones, and those of other programs in the home folder.
+- With the sandbox on, containers cannot be started from inside.
+- On macOS there is no bubblewrap; `auto` says so.
+
+## What the sandbox opens
+
+The worktree (but for `.git` and the settings), the folder for temporary files, git's folder but for
+configuration, hooks, index, branches other than those of tasks, and the client's folder
+(`~/.claude`, but for settings, agents, commands, hooks, skills and plugins that are there); the
+instance's inbox, for `orchestra report`; caches in the home folder that are there (`~/.cache`,
+`~/.cargo/registry`, `~/.npm`, `~/go/pkg`, `~/.m2/repository` and the like).
+";

@@ -94,6 +94,7 @@ impl Room {
             prompt: "Do the work".into(),
             system_prompt: String::new(),
             permission_mode: "acceptEdits".into(),
+            sandbox: orchestra::core::sandbox::Sandbox::Off,
             allowed_tools: Vec::new(),
             disallowed_tools: Vec::new(),
             settings: None,

@@ -9,8 +9,9 @@ use super::super::Context;
 use super::super::run::find_claude;
 use super::super::settings_flags::{SettingsFlags, resolved};
 use super::Checks;
-use crate::agent::{CommandSpec, machine, process};
+use crate::agent::{CommandSpec, machine, process, sandbox};
 use crate::conduct::worktree::default_folder;
+use crate::core::sandbox::Sandbox;
 use crate::format::config::AgentKind;
 use crate::git::{MINIMUM_GIT, Repo, git_version};
 use crate::view::page::{bytes, one_line};
@@ -85,10 +86,22 @@ pub(super) fn configuration(
     if config.agent == AgentKind::Claude {
         claude(checks, &config.claude_program, cx);
     }
+    stands_round(checks, config.sandbox, cx);
     let repo = repo?;
     match config.worktree_dir {
         Some(folder) => Some(repo.root().join(folder)),
         None => default_folder(repo).ok(),
+    }
+}
+
+/// What is configured to stand round instances, and whether it is to be had.
+fn stands_round(checks: &mut Checks, wanted: Sandbox, cx: &Context<'_>) {
+    const REMEDY: &str = "install bubblewrap, or set sandbox = \"off\"";
+    match sandbox::choose(wanted, &cx.environment()) {
+        Ok((_, Some(word))) => checks.warn("sandbox", word, REMEDY),
+        Ok((Sandbox::Off, None)) => {}
+        Ok(_) => checks.good("sandbox", "bubblewrap stands round every instance"),
+        Err(why) => checks.bad("sandbox", why, REMEDY),
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::agent::tree;
 use crate::conduct::checkpoint;
 use crate::conduct::context::Context;
-use crate::conduct::worktree;
 use crate::core::id::{Oid, TaskName};
 use crate::core::record::Place;
 use crate::git::{BackupKind, GitError, TreeStatus, WorktreeInfo};
@@ -75,6 +74,7 @@ pub(super) fn tidy(
     };
     if there.listed.is_none() && there.tip.is_none() && !there.loose {
         if !room.manner.is_dry_run() {
+            crate::conduct::worktree::remove_scratch(&place.worktree);
             release(context, place);
         }
         return Ok(false);
@@ -128,7 +128,7 @@ pub(super) fn tidy(
             detail: e.to_string(),
         })?;
     }
-    worktree::remove_scratch(&place.worktree);
+    crate::conduct::worktree::remove_scratch(&place.worktree);
     if let Some(tip) = &there.tip {
         delete_branch(repo, &place.branch, tip, item)?;
     }

@@ -233,9 +233,8 @@ fn walk(from: &Path, path: &Path) -> PathBuf {
         }
         let next = at.join(&step);
         // What these lead to depends on whose descriptors are looked at: not on this process's.
-        if at == Path::new("/dev")
-            && (step == "stdout" || step == "stderr" || step == "fd" || step == "stdin")
-        {
+        let output = step == "stdout" || step == "stderr" || step == "stdin" || step == "fd";
+        if at == Path::new("/dev/fd") || at == Path::new("/dev") && output {
             at = next;
             continue;
         }

@@ -7,8 +7,9 @@ use super::client::{Client, Drained};
 use super::{Life, Phase};
 use crate::agent::shell::CommandReport;
 use crate::agent::tree::seal_children;
-use crate::agent::{choose, process, worktree_git_folder};
+use crate::agent::{CommandSpec, choose, process, sandbox, worktree_git_folder};
 use crate::core::attempt::FailureClass;
+use crate::core::sandbox::Sandbox;
 use crate::format::claude_stream::one_line;
 use crate::format::status_file::InstanceStatus;
 use crate::supervise::gate;
@@ -77,7 +78,7 @@ impl Life<'_> {
     /// Starts the agent and gives it its task.
     pub(super) fn start_agent(&mut self) {
         let agent = choose(&self.launch.agent, self.supervision.exe);
-        let spec = agent.command(&self.launch, &self.workshop.env);
+        let spec = self.enclosed(agent.command(&self.launch, &self.workshop.env));
         // No other thread starts anything meanwhile that would carry the seal as well.
         let helpers = self.workshop.helpers.clone();
         let alone = helpers.try_hold();
@@ -105,6 +106,28 @@ impl Life<'_> {
             }
             Err(error) => self.fail(FailureClass::Crash, error.to_string()),
         }
+    }
+
+    /// The command inside the sandbox that is configured.
+    fn enclosed(&self, spec: CommandSpec) -> CommandSpec {
+        if self.launch.sandbox != Sandbox::Bubblewrap {
+            return spec;
+        }
+        let inbox = self.supervision.run.instance_inbox(self.supervision.task);
+        let _ = std::fs::create_dir_all(&inbox);
+        let scratch = spec
+            .env
+            .get("TMPDIR")
+            .map_or_else(|| inbox.clone(), PathBuf::from);
+        let places = sandbox::Places {
+            worktree: &self.launch.worktree,
+            scratch: &scratch,
+            main: &self.launch.main_checkout,
+            branch: self.launch.branch.as_str(),
+            inbox: &inbox,
+            programs: self.supervision.exe.parent().unwrap_or(&inbox),
+        };
+        sandbox::wrap(spec, &places)
     }
 
     /// Keeps the process and listens to it.
