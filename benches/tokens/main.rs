@@ -38,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const PROGRAMS: &[(&str, &str)] = &[
     ("orchestra", env!("CARGO_BIN_EXE_orchestra")),
+    (
+        "orchestra-announce",
+        env!("CARGO_BIN_EXE_orchestra-announce"),
+    ),
     ("orchestra-command", env!("CARGO_BIN_EXE_orchestra-command")),
     ("orchestra-guard", env!("CARGO_BIN_EXE_orchestra-guard")),
     (
