@@ -28,6 +28,41 @@ impl Agent for Claude {
         add(&["--permission-prompt-tool", "stdio"]);
         // The client says when it takes a message into a turn.
         add(&["--replay-user-messages"]);
+        if let Some(budget) = launch.grant.limit.usd {
+            add(&["--max-budget-usd", &format!("{:.4}", budget.dollars())]);
+        }
+        self.session(args, launch, env, launch.settings.clone().map(Into::into))
+    }
+}
+
+impl Claude {
+    /// The same client for a person in a terminal: same session, rights, model and settings,
+    /// without the streams. `settings` stands in for those of the order.
+    ///
+    /// A session that does not exist yet begins with the task as its first message.
+    #[must_use]
+    pub fn in_terminal(
+        &self,
+        launch: &LaunchFile,
+        env: &Environment,
+        settings: Option<OsString>,
+    ) -> CommandSpec {
+        let first = match launch.start {
+            StartMode::Fresh => vec![OsString::from(&launch.prompt)],
+            StartMode::Resume => Vec::new(),
+        };
+        self.session(first, launch, env, settings)
+    }
+
+    /// What belongs to the session, however one talks to it.
+    fn session(
+        &self,
+        mut args: Vec<OsString>,
+        launch: &LaunchFile,
+        env: &Environment,
+        settings: Option<OsString>,
+    ) -> CommandSpec {
+        let mut add = |parts: &[&str]| args.extend(parts.iter().map(OsString::from));
         let session = launch.session_id.to_string();
         match launch.start {
             StartMode::Fresh => add(&["--session-id", &session]),
@@ -43,15 +78,12 @@ impl Agent for Claude {
         if let Some(model) = &launch.model {
             add(&["--model", model]);
         }
-        if let Some(budget) = launch.grant.limit.usd {
-            add(&["--max-budget-usd", &format!("{:.4}", budget.dollars())]);
-        }
         if !launch.system_prompt.is_empty() {
             add(&["--append-system-prompt", &launch.system_prompt]);
         }
-        if let Some(settings) = &launch.settings {
+        if let Some(settings) = settings {
             args.push("--settings".into());
-            args.push(settings.into());
+            args.push(settings);
         }
         // These two take any number of values: last, and in one value each, so that nothing
         // after them can be taken for a tool.
@@ -102,6 +134,28 @@ mod tests {
         let args = line(&claude.command(&launch, &Environment::default()));
         assert!(args.contains(&"--resume".to_owned()), "{args:?}");
         assert!(!args.contains(&"--session-id".to_owned()), "{args:?}");
+    }
+
+    #[test]
+    fn in_a_terminal_it_is_the_same_session_with_the_same_rights() {
+        let claude = Claude {
+            program: "claude".into(),
+        };
+        let mut launch = launch("work");
+        launch.disallowed_tools = vec!["Bash(git push *)".into()];
+        launch.model = Some("opus".into());
+        launch.start = StartMode::Resume;
+        let env = Environment::default();
+        let headless = line(&claude.command(&launch, &env));
+        let own = line(&claude.in_terminal(&launch, &env, None));
+        assert!(own.iter().all(|arg| headless.contains(arg)), "{own:?}");
+        for flag in ["-p", "--output-format", "--permission-prompt-tool"] {
+            assert!(!own.contains(&flag.to_owned()), "{flag}");
+        }
+        launch.start = StartMode::Fresh;
+        let own = line(&claude.in_terminal(&launch, &env, Some("{}".into())));
+        assert_eq!(own[0], "Do it");
+        assert!(own.windows(2).any(|w| w == ["--settings", "{}"]), "{own:?}");
     }
 
     #[test]

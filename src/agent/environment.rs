@@ -17,6 +17,7 @@ const OF_OUTER_SESSION: &[&str] = &[
     "CLAUDE_SESSION_ID",
     "CLAUDE_ENV_FILE",
     "ORCHESTRA_MARK",
+    "ORCHESTRA_ATTACHED",
     "ORCHESTRA_COMMAND",
 ];
 
@@ -35,6 +36,34 @@ const OF_GIT_LOCATION: &[&str] = &[
     "GIT_GRAFT_FILE",
     "GIT_SHALLOW_FILE",
     "GIT_QUARANTINE_PATH",
+];
+
+/// Variables that say what a terminal can do and where it is. Those that begin with `LC_` are
+/// of the same kind.
+const OF_TERMINAL: &[&str] = &[
+    "TERM",
+    "COLORTERM",
+    "COLORFGBG",
+    "TERM_PROGRAM",
+    "TERM_PROGRAM_VERSION",
+    "VTE_VERSION",
+    "WT_SESSION",
+    "KITTY_WINDOW_ID",
+    "WEZTERM_PANE",
+    "ITERM_SESSION_ID",
+    "TMUX",
+    "TMUX_PANE",
+    "STY",
+    "SSH_TTY",
+    "SSH_CONNECTION",
+    "SSH_AUTH_SOCK",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "LANG",
+    "EDITOR",
+    "VISUAL",
 ];
 
 impl Environment {
@@ -59,6 +88,20 @@ impl Environment {
                 && !OF_GIT_LOCATION.contains(&name.as_ref())
                 && !name.starts_with("CLAUDE_PLUGIN_")
         });
+        Self(vars)
+    }
+
+    /// The same in the terminal of a process with the environment `of`.
+    #[must_use]
+    pub fn in_terminal_of(&self, of: &Self) -> Self {
+        let is_its = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            OF_TERMINAL.contains(&name.as_ref()) || name.starts_with("LC_")
+        };
+        let mut vars = self.0.clone();
+        vars.retain(|name, _| !is_its(name));
+        let its = of.0.iter().filter(|(name, _)| is_its(name));
+        vars.extend(its.map(|(name, value)| (name.clone(), value.clone())));
         Self(vars)
     }
 
@@ -87,6 +130,16 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_another_terminal_only_that_is_another_one() {
+        let of_run = Environment::from_vars([("KEY", "k"), ("TERM", "dumb"), ("TMUX", "old")]);
+        let own = Environment::from_vars([("KEY", "other"), ("TERM", "xterm"), ("LC_ALL", "C")]);
+        assert_eq!(
+            of_run.in_terminal_of(&own),
+            Environment::from_vars([("KEY", "k"), ("TERM", "xterm"), ("LC_ALL", "C")])
+        );
+    }
 
     #[test]
     fn an_instance_inherits_neither_the_outer_session_nor_a_git_location() {

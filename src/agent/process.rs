@@ -1,14 +1,17 @@
 //! Starting a process: the one place where a [`CommandSpec`] becomes a child.
 
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::{CommandSpec, SpawnError};
-use crate::agent::tree::ProcessKey;
+use crate::agent::tree::{self, EndPlan, ProcessKey, Tree};
 
 /// A started agent with its three pipes.
 #[derive(Debug)]
@@ -92,6 +95,75 @@ pub fn spawn(spec: &CommandSpec) -> Result<Running, SpawnError> {
     }
 }
 
+/// Starts a client in the terminal of this process: it gets the standard streams, and stays in
+/// this process's group, so that what is typed reaches it.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_in_terminal(spec: &CommandSpec) -> Result<Child, SpawnError> {
+    command(&spec.program, &spec.env)
+        .args(&spec.args)
+        .current_dir(&spec.cwd)
+        .spawn()
+        .map_err(|source| SpawnError::Start {
+            program: spec.program.clone(),
+            cwd: spec.cwd.clone(),
+            source,
+        })
+}
+
+/// What a child in the terminal did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InTerminal {
+    /// It was stopped, as by Ctrl-Z.
+    Stopped,
+    /// It ended, and stays to be waited for by its [`Child`].
+    Ended,
+}
+
+/// Tells each stop and then the end of the process with this number, from a thread of its own.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub fn follow_in_terminal(
+    pid: u32,
+    mut tell: impl FnMut(InTerminal) + Send + 'static,
+) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("client".into())
+        .stack_size(64 * 1024)
+        .spawn(move || {
+            let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+                return tell(InTerminal::Ended);
+            };
+            let both = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+            loop {
+                match waitid(WaitId::Pid(pid), both) {
+                    Err(Errno::INTR) => {}
+                    Ok(Some(status)) if status.stopped() => {
+                        // Taken note of, so that the next wait is for the next one.
+                        let stops = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+                        let _ = waitid(WaitId::Pid(pid), stops);
+                        tell(InTerminal::Stopped);
+                    }
+                    _ => return tell(InTerminal::Ended),
+                }
+            }
+        })
+        .map(drop)
+}
+
+/// Stops this process with a child in the terminal that is stopped, until somebody lets both go
+/// on. Nothing when the child goes on already: the terminal may have stopped and continued both.
+pub fn stop_with(pid: u32) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().unwrap_or_default();
+    if state.starts_with('T') {
+        let own = rustix::process::getpid();
+        let _ = rustix::process::kill_process(own, rustix::process::Signal::STOP);
+    }
+}
+
 /// Whether some process of this machine is the program of this name; none where that cannot
 /// be told.
 #[must_use]
@@ -103,4 +175,69 @@ pub fn is_running(program: &str) -> Option<bool> {
         .peekable();
     names.peek()?;
     Some(names.any(|name| name.trim_end() == program))
+}
+
+/// What a process printed, and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// Its standard output.
+    pub out: Vec<u8>,
+    /// Its standard error.
+    pub err: Vec<u8>,
+    /// Its exit code, when it ended by itself.
+    pub exit: Option<i32>,
+    /// Whether that was 0.
+    pub success: bool,
+}
+
+/// Reads both pipes of a process to their ends and waits for it; nothing when that takes longer
+/// than `patience`: then its tree is ended.
+#[must_use]
+pub fn output_within(child: &mut Child, patience: Duration) -> Option<Printed> {
+    let key = ProcessKey::of(child.id());
+    let deadline = Instant::now() + patience;
+    let (tell, told) = mpsc::channel();
+    let mut reading = 0;
+    let out = child
+        .stdout
+        .take()
+        .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+    let err = child
+        .stderr
+        .take()
+        .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+    for (at, pipe) in [out, err].into_iter().enumerate() {
+        let Some(mut pipe) = pipe else { continue };
+        let tell = tell.clone();
+        reading += 1;
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = pipe.read_to_end(&mut text);
+            let _ = tell.send((at, text));
+        });
+    }
+    let mut texts = [Vec::new(), Vec::new()];
+    for _ in 0..reading {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok((at, text)) = told.recv_timeout(left) else {
+            let tree = Tree {
+                roots: key.into_iter().collect(),
+                ..Tree::default()
+            };
+            tree::end(&tree, &EndPlan::default());
+            let _ = child.wait();
+            return None;
+        };
+        if let Some(place) = texts.get_mut(at) {
+            *place = text;
+        }
+    }
+    let status = child.wait().ok();
+    let [out, err] = texts;
+    Some(Printed {
+        out,
+        err,
+        exit: status.and_then(|status| status.code()),
+        success: status.is_some_and(|status| status.success()),
+    })
 }

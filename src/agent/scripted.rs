@@ -70,6 +70,7 @@ pub(crate) mod tests {
             attempt: 1,
             session_id: SessionId(uuid::Uuid::from_u128(7)),
             start: StartMode::Fresh,
+            attached: None,
             agent: AgentChoice::Scripted { script: None },
             worktree: "/w".into(),
             main_checkout: "/m".into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::agent::detach::{Readiness, spawn_detached};
 use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
-use crate::core::budget::Grant;
+use crate::core::budget::{Account, Grant, Money};
 use crate::core::event::Left;
 use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
@@ -13,12 +13,13 @@ use crate::core::plan::Task;
 use crate::core::record::Place;
 use crate::core::retry::Approach;
 use crate::format::SCHEMA_VERSION;
+use crate::format::issue_file::IssueFile;
 use crate::format::launch_file::LaunchFile;
 use crate::format::outcome_file::OutcomeFile;
 use crate::format::status_file::StatusFile;
 use crate::store::atomic::{self, Durability};
 use crate::store::layout::RunDir;
-use crate::store::{claims, lock};
+use crate::store::{claims, lock, run_log};
 use crate::supervise::end_leftovers;
 
 use super::assignment::{self, Assignment, Conflict, Ready};
@@ -32,6 +33,9 @@ use super::worktree::{self, Rights};
 
 /// How long a supervisor may take to say that it holds its lock.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a person's terminal took its attempt up.
+const PERSON_LOOK: Duration = Duration::from_millis(30);
 
 /// How long one that did not say so in that time may take to begin.
 const LATE_PATIENCE: Duration = Duration::from_secs(120);
@@ -61,6 +65,8 @@ pub(super) struct Order {
     pub(super) grant: Grant,
     /// How the attempts before ended.
     pub(super) lesson: Option<String>,
+    /// The request of the person who works in it, if one does.
+    pub(super) attached: Option<String>,
     /// Where.
     pub(super) place: Place,
     /// Finished tasks that it builds on.
@@ -118,7 +124,54 @@ pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartEr
         &file,
         Durability::Durable,
     )?;
+    if let Some(ticket) = &order.attached {
+        return await_person(context, task, order.attempt, ticket);
+    }
     start_supervisor(context, task, order.attempt)
+}
+
+/// Waits until the terminal of the person who asked for the attempt takes it up. One that is
+/// gone before that leaves the task as it was.
+fn await_person(
+    context: &Context,
+    task: &TaskName,
+    attempt: u32,
+    ticket: &str,
+) -> Result<Launch, StartError> {
+    let run = &context.run;
+    loop {
+        // In this order: a terminal takes the order up, and only then gives its own lock back.
+        let path = run.attach_lock(task);
+        let another = || std::fs::read_to_string(&path).is_ok_and(|t| t != ticket);
+        let waits = lock::may_be_held(&path) && !another();
+        if let Some(over) = over(run, task, attempt)? {
+            return Ok(Launch::Over(over));
+        }
+        if began(context, task, attempt) {
+            return Ok(Launch::Running);
+        }
+        if !waits {
+            return Ok(Launch::Over(nobody_came()));
+        }
+        std::thread::sleep(PERSON_LOOK);
+    }
+}
+
+/// An attempt for a person who went away before it began.
+fn nobody_came() -> Over {
+    let account = Account {
+        usd: Some(Money(0)),
+        tokens: Some(0),
+        usd_is_partial: false,
+        worked_ms: Some(0),
+    };
+    Over {
+        end: AttemptEnd::Paused,
+        left: Left {
+            account,
+            ..Left::default()
+        },
+    }
 }
 
 /// Makes the worktree of a task ready. Returns the settings file to hand to the agent.
@@ -134,7 +187,9 @@ pub(super) fn make_ready(
     let rights = Rights {
         allow: &allow,
         deny: &deny,
-        guard: guard(context),
+        guard: beside(context, "orchestra-guard"),
+        heartbeat: beside(context, "orchestra-heartbeat"),
+        command_timeout_seconds: context.settings.command_timeout_seconds,
         main: &context.settings.main_checkout,
     };
     worktree::make_ready(&context.repo, &context.run, &task.name, place, &rights)
@@ -226,8 +281,21 @@ pub(super) fn over(
 }
 
 /// A supervisor was killed: what is left of its instance ends, and the attempt counts as lost.
+/// When it was a person's terminal, the task simply goes on: that is nothing against the task.
 pub(super) fn lost(context: &Context, task: &TaskName) -> Over {
     let report = end_leftovers(&context.run, &context.token(), task);
+    let launch: Option<LaunchFile> = atomic::peek_json(&context.run.launch(task));
+    if launch.is_some_and(|launch| launch.attached.is_some()) {
+        let line = format!("{task}: the terminal in which a person worked on it is gone");
+        run_log::append(&context.run, super::now(), &[line]);
+        return Over {
+            end: AttemptEnd::Paused,
+            left: Left {
+                session_seen: session_seen(context, task),
+                ..Left::default()
+            },
+        };
+    }
     let mut detail = "its supervisor was killed".to_owned();
     if report.signalled > 0 {
         detail.push_str("; the processes that it left were ended");
@@ -275,10 +343,10 @@ fn wait_for_leaving(context: &Context, task: &TaskName) -> Result<(), StartError
     }
 }
 
-/// The guard, when it is installed beside this program.
-fn guard(context: &Context) -> Option<std::path::PathBuf> {
-    let guard = context.exe.with_file_name("orchestra-guard");
-    guard.is_file().then_some(guard)
+/// Another program, when it is installed beside this one.
+fn beside(context: &Context, name: &str) -> Option<std::path::PathBuf> {
+    let program = context.exe.with_file_name(name);
+    program.is_file().then_some(program)
 }
 
 /// What the instance may do without asking, and what it may not do.
@@ -337,7 +405,9 @@ fn launch_file(
             files: changed_files(context, done),
         })
         .collect();
+    let issue = context.issue();
     let briefing = Briefing {
+        issue: issue.as_ref(),
         request: context.plan.request(),
         task,
         role_text: crate::agent::roles::role_text(task.role()),
@@ -350,8 +420,14 @@ fn launch_file(
         resolves: order.assignment.conflict.is_some(),
     };
     let mut prompt = match (order.start, &order.assignment.conflict, &ready.merge) {
+        // The last order for the task that was carried out.
         (StartMode::Resume, ..) => {
-            prompt::resume_message(order.lesson.as_deref(), order.grant.last)
+            match atomic::peek_json::<LaunchFile>(&context.run.launch(&task.name)) {
+                Some(before) if before.attached.is_some() && !order.grant.last => {
+                    prompt::message_after_person()
+                }
+                _ => prompt::resume_message(order.lesson.as_deref(), order.grant.last),
+            }
         }
         (StartMode::Fresh, Some(conflict), Some(begun)) => {
             let sides = sides(context, conflict, &begun.merging.files);
@@ -396,6 +472,7 @@ fn launch_file(
         attempt: order.attempt,
         session_id: order.session,
         start: order.start,
+        attached: order.attached.clone(),
         agent: settings.agent.clone(),
         worktree: order.place.worktree.clone(),
         main_checkout: settings.main_checkout.clone(),
@@ -427,8 +504,18 @@ fn launch_file(
         limits: settings.limits,
         may_end_without_commits: prompt::may_end_without_commits(&task.kind),
         merging: ready.merge.map(|begun| begun.merging),
-        issue_number: task.issue_number,
-        issue_title: task.issue_number.and(task.description.clone()),
+        issue_number: issue_of(issue.as_ref(), task).0,
+        issue_title: issue_of(issue.as_ref(), task).1,
+    }
+}
+
+/// The issue that a task works on, by number and title: its own, else the run's.
+pub(super) fn issue_of(run: Option<&IssueFile>, task: &Task) -> (Option<u64>, Option<String>) {
+    match (task.issue_number, run) {
+        (Some(own), Some(issue)) if own == issue.number => (Some(own), Some(issue.title.clone())),
+        (Some(own), _) => (Some(own), task.description.clone()),
+        (None, Some(issue)) => (Some(issue.number), Some(issue.title.clone())),
+        (None, None) => (None, None),
     }
 }
 

@@ -155,8 +155,8 @@ impl Workshop {
         let mut file = StatusFile::registered(self.context.run.id(), task);
         if let Some(ix) = self.context.plan.ix(task) {
             let task = self.context.plan.task(ix);
-            file.issue_number = task.issue_number;
-            file.issue_title = task.issue_number.and(task.description.clone());
+            (file.issue_number, file.issue_title) =
+                launch::issue_of(self.context.issue().as_ref(), task);
         }
         file
     }
@@ -173,6 +173,7 @@ impl Workshop {
                 approach,
                 grant,
                 lesson,
+                attached,
             } => {
                 let Some(place) = state.task(task).place.clone() else {
                     return;
@@ -187,6 +188,7 @@ impl Workshop {
                     approach,
                     grant,
                     lesson,
+                    attached,
                     place,
                     finished,
                     others: self.context.others(state, task),

@@ -12,7 +12,7 @@ use crate::core::record::Place;
 use crate::format::SCHEMA_VERSION;
 use crate::git::{BackupKind, GitError, Repo, WorktreeSpec};
 use crate::store::atomic::{self, Durability};
-use crate::store::layout::RunDir;
+use crate::store::layout::{Layout, RunDir};
 
 use super::prepare::StartError;
 
@@ -87,6 +87,10 @@ pub struct Rights<'a> {
     pub deny: &'a [String],
     /// The guard's program, when it is installed beside this one.
     pub guard: Option<PathBuf>,
+    /// The heartbeat's program, when it is installed beside this one.
+    pub heartbeat: Option<PathBuf>,
+    /// How long the verify command may take, seconds: the end of a person's turn may run it.
+    pub command_timeout_seconds: u64,
     /// The person's main checkout.
     pub main: &'a Path,
 }
@@ -145,6 +149,26 @@ pub fn make_ready(
         Durability::Durable,
     )?;
     Ok(settings)
+}
+
+/// The task of which a folder is the worktree, as the runs say that made one.
+#[must_use]
+pub fn owner(layout: &Layout, folder: &Path) -> Option<(RunDir, TaskName)> {
+    let real = folder.canonicalize().ok()?;
+    layout.runs().into_iter().rev().find_map(|run| {
+        let files = fs::read_dir(run.dir()).ok()?;
+        let task = files.flatten().find_map(|entry| {
+            let name = entry.file_name();
+            let task = name
+                .to_str()?
+                .strip_prefix("instance-")?
+                .strip_suffix(".worktree.json")?;
+            let known: ReadyFile = atomic::peek_json(&entry.path())?;
+            let own = known.place.worktree.canonicalize().ok()?;
+            (own == real).then(|| TaskName::parse(task).ok())?
+        })?;
+        Some((run, task))
+    })
 }
 
 /// Makes the worktree and its branch, after what an interrupted making left is cleared. Returns
@@ -353,6 +377,11 @@ fn write_settings(
             }],
         });
     }
+    if let Some(heartbeat) = &rights.heartbeat {
+        for (event, hook) in watching(run, task, heartbeat, rights) {
+            settings["hooks"][event] = json!([{ "hooks": [hook] }]);
+        }
+    }
     let own = worktree.join(LOCAL_SETTINGS);
     // A settings file that the repository tracks is part of the work and stays as it is; a
     // linked folder is somewhere else, and not ours to write in.
@@ -379,6 +408,33 @@ fn write_settings(
         Durability::Volatile,
     )?;
     Ok(hand_over)
+}
+
+/// What tells of a session that a person talks to. In a headless instance each leaves at once.
+/// Only events that every version of the client knows: one that is unknown may void them all.
+fn watching(
+    run: &RunDir,
+    task: &TaskName,
+    heartbeat: &Path,
+    rights: &Rights<'_>,
+) -> Vec<(&'static str, serde_json::Value)> {
+    let hook = |timeout: u64| {
+        json!({
+            "type": "command",
+            "command": heartbeat,
+            "args": ["--main", rights.main, "--run", run.id(), "--task", task],
+            "timeout": timeout,
+        })
+    };
+    let mut stop = hook(rights.command_timeout_seconds.saturating_add(30));
+    stop["statusMessage"] = json!("Orchestra looks at the evidence");
+    vec![
+        ("SessionStart", hook(10)),
+        ("UserPromptSubmit", hook(10)),
+        ("PostToolUse", hook(10)),
+        ("Stop", stop),
+        ("SessionEnd", hook(10)),
+    ]
 }
 
 /// Whether a folder can hold worktrees: outside the main checkout, so that the person's

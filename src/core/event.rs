@@ -131,6 +131,14 @@ pub enum Request {
         /// The task.
         task: TaskName,
     },
+    /// A person takes a task over in their terminal, in its own session. An instance that works
+    /// on it stops at its next boundary.
+    Attach {
+        /// The task.
+        task: TaskName,
+        /// By which the terminal knows the attempt that is meant for it.
+        ticket: String,
+    },
     /// Try a conflict again that nothing could settle, with what a person says about it.
     Resolve {
         /// The task that was set aside.
@@ -186,6 +194,9 @@ pub enum Effect {
         grant: Grant,
         /// How the attempts before ended, for a fresh session to learn from.
         lesson: Option<String>,
+        /// The request of the person who works in it: their terminal takes it, no supervisor is
+        /// started.
+        attached: Option<String>,
     },
     /// Tell the supervisor of a running attempt to stop.
     Stop {

@@ -30,7 +30,11 @@ impl Place {
     /// The name that was claimed for it: that of the task, or one that is like it.
     #[must_use]
     pub fn claimed_name(&self) -> Option<TaskName> {
-        let name = self.branch.as_str().strip_prefix("task/")?;
+        let branch = self.branch.as_str();
+        let name = match branch.strip_prefix("task/") {
+            Some(name) => name,
+            None => branch.starts_with("issue-").then_some(branch)?,
+        };
         TaskName::parse(name).ok()
     }
 }
@@ -378,6 +382,10 @@ pub enum Record {
         /// When that was decided.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<Timestamp>,
+        /// The request of the person who works in it, in a terminal of their own; an instance
+        /// works without one when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attached: Option<String>,
     },
     /// The attempt's supervisor holds its lock.
     AttemptRunning {
@@ -451,6 +459,13 @@ pub enum Record {
         /// Some of those files, for people.
         #[serde(default)]
         files: Vec<String>,
+    },
+    /// A person takes the task over: its next attempt is theirs.
+    AttachAsked {
+        /// The task.
+        task: TaskName,
+        /// The request, by which the person's terminal knows the attempt that is meant for it.
+        ticket: String,
     },
     /// A failed, skipped or cancelled task gets a new chance on request.
     TaskRevived {

@@ -144,6 +144,8 @@ pub struct Active {
     pub since: Option<Timestamp>,
     /// Whether its supervisor is known to run.
     pub running: bool,
+    /// The request of the person who works in it, if one does.
+    pub attached: Option<String>,
 }
 
 /// Where a task stands.
@@ -235,6 +237,8 @@ pub struct Entry {
     pub held: bool,
     /// Whether it is being taken out on request.
     pub cancelling: bool,
+    /// The request of a person who waits to take it over.
+    pub attach: Option<String>,
 }
 
 impl Entry {
@@ -256,6 +260,7 @@ impl Entry {
             lesson: None,
             held: false,
             cancelling: false,
+            attach: None,
         }
     }
 
@@ -335,6 +340,8 @@ pub struct State {
     delayed: BTreeSet<(Timestamp, TaskIx)>,
     active: BTreeSet<TaskIx>,
     undecided: BTreeSet<TaskIx>,
+    /// Those that a person waits to take over.
+    wanted: BTreeSet<TaskIx>,
     /// Those that wait or are ready.
     open: BTreeSet<TaskIx>,
     /// Done tasks of the plan whose results the queue has neither proven nor delivered.
@@ -386,6 +393,7 @@ impl State {
             delayed: BTreeSet::new(),
             active: BTreeSet::new(),
             undecided: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             open: up_to(facts.len()).collect(),
             unmerged: BTreeSet::new(),
             done: 0,
@@ -552,15 +560,35 @@ impl State {
         )
     }
 
+    /// How many attempts are in work that no person works in: those for which there must be
+    /// room.
+    pub(super) fn headless(&self) -> usize {
+        let all = self.active.iter();
+        all.filter(|ix| !self.is_attached(**ix)).count()
+    }
+
+    /// Whether a person works on the task at this moment, or is about to.
+    #[must_use]
+    pub fn is_attached(&self, ix: TaskIx) -> bool {
+        matches!(&self.task(ix).state, TaskState::Active(active) if active.attached.is_some())
+    }
+
+    /// The ready tasks that a person waits to take over.
+    pub(super) fn wanted(&self) -> Vec<TaskIx> {
+        let ready = |ix: &TaskIx| matches!(self.task(*ix).state, TaskState::Ready(_));
+        let wanted = self.wanted.iter().copied().filter(ready);
+        wanted.filter(|ix| !self.awaits_the_queue(*ix)).collect()
+    }
+
     /// The attempt in work that is the least advanced, by how long its task has been worked
-    /// on, and that was not asked to make room yet.
+    /// on, and that was not asked to make room yet. None in which a person works.
     pub(super) fn least_advanced(&self, now: Timestamp) -> Option<(TaskIx, u32)> {
         let candidates = self.active.iter().filter_map(|ix| {
             let entry = self.task(*ix);
             let TaskState::Active(active) = &entry.state else {
                 return None;
             };
-            let asked = self.yielding.contains(&(*ix, active.attempt));
+            let asked = self.yielding.contains(&(*ix, active.attempt)) || active.attached.is_some();
             let since = active.since.map_or(0, |since| now.since(since).0);
             (!asked).then_some((entry.worked.0 + since, *ix, active.attempt))
         });
@@ -783,6 +811,7 @@ impl State {
                 approach,
                 grant,
                 at,
+                attached,
             } => {
                 if let Some(ix) = self.find(task) {
                     self.set(
@@ -795,8 +824,12 @@ impl State {
                             grant: *grant,
                             since: *at,
                             running: false,
+                            attached: attached.clone(),
                         }),
                     );
+                    if attached.is_some() {
+                        self.want(ix, None);
+                    }
                     let entry = &mut self.tasks[ix.index()];
                     entry.used_up = None;
                     entry.attempts = *attempt;
@@ -868,6 +901,13 @@ impl State {
                     && self.can_go_after(ix, before)
                 {
                     self.put_after(ix, before);
+                }
+            }
+            Record::AttachAsked { task, ticket } => {
+                if let Some(ix) = self.find(task)
+                    && !self.task(ix).state.is_settled()
+                {
+                    self.want(ix, Some(ticket.clone()));
                 }
             }
             Record::TaskRevived { task } => self.revive(task),
@@ -1096,6 +1136,7 @@ impl State {
             };
             self.queue.resolver_ended(task, result);
         }
+        self.want(ix, None);
         self.set(ix, to);
         for (dependent, _) in self.dependents[ix.index()].clone() {
             self.requeue_if_free(dependent);
@@ -1141,6 +1182,16 @@ impl State {
                 self.requeue_if_free(dependent);
             }
         }
+    }
+
+    /// A person waits to take it over, or does not any more.
+    fn want(&mut self, ix: TaskIx, ticket: Option<String>) {
+        if ticket.is_some() {
+            self.wanted.insert(ix);
+        } else {
+            self.wanted.remove(&ix);
+        }
+        self.tasks[ix.index()].attach = ticket;
     }
 
     /// Whether a task may still be made to wait for another one: it was never started, does

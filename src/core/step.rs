@@ -193,7 +193,7 @@ impl Stepper<'_> {
     fn conditions_changed(&mut self, conditions: &Conditions) {
         self.state.conditions = conditions.clone();
         let goes_already = !self.state.yielding.is_empty();
-        if conditions.pressed && !goes_already && self.state.active().len() > 1 {
+        if conditions.pressed && !goes_already && self.state.headless() > 1 {
             self.make_room();
         }
     }
@@ -294,7 +294,7 @@ impl Stepper<'_> {
                 let workers = self.state.workers.saturating_add_signed(*by).max(1);
                 if workers != self.state.workers {
                     self.record(Record::WorkersChanged { workers });
-                    let active = u32::try_from(self.state.active().len()).unwrap_or(u32::MAX);
+                    let active = u32::try_from(self.state.headless()).unwrap_or(u32::MAX);
                     let going = u32::try_from(self.state.yielding.len()).unwrap_or(u32::MAX);
                     for _ in workers..active.saturating_sub(going) {
                         self.make_room();
@@ -304,6 +304,7 @@ impl Stepper<'_> {
             Request::Retry { task } => self.asked_retry(task.as_ref()),
             Request::Merge { mode, only } => self.asked_merge(*mode, only.as_deref()),
             Request::Answer { task } => self.asked_answer(task),
+            Request::Attach { task, ticket } => self.asked_attach(task, ticket),
             Request::Resolve { task, text } => self.asked_resolve(task, text),
         }
     }
@@ -356,7 +357,9 @@ impl Stepper<'_> {
         });
         let active = self.state.active().clone();
         for ix in active {
-            if task.is_none_or(|name| self.state.name(ix) == name) {
+            // A person who works there goes on; what comes after them is held back.
+            let meant = task.is_none_or(|name| self.state.name(ix) == name);
+            if meant && !self.state.is_attached(ix) {
                 self.stop(ix, StopHow::Pause);
             }
         }
@@ -430,6 +433,28 @@ impl Stepper<'_> {
                 delay: None,
                 approach: Approach::default(),
             });
+        }
+    }
+
+    /// A person takes over a task that was begun: after the instance that works on it, else at
+    /// once, and in any case before a pause, a limit of instances or a hold is looked at.
+    fn asked_attach(&mut self, name: &TaskName, ticket: &str) {
+        let Some(ix) = self.state.find(name) else {
+            return;
+        };
+        if self.state.task(ix).attempts == 0 || self.state.cancelling {
+            return;
+        }
+        self.asked_answer(name);
+        let works = match self.state.task(ix).state {
+            TaskState::Active(_) => !self.state.is_attached(ix),
+            TaskState::Ready(_) | TaskState::Undecided { .. } => false,
+            _ => return,
+        };
+        let (task, ticket) = (name.clone(), ticket.to_owned());
+        self.record(Record::AttachAsked { task, ticket });
+        if works {
+            self.stop_if_asked(ix);
         }
     }
 
@@ -534,6 +559,11 @@ impl Stepper<'_> {
                 }
             }
         }
+        for ix in self.state.wanted() {
+            if matches!(self.start(ix), Started::Never) {
+                return true;
+            }
+        }
         self.advance_queue();
         let running = matches!(self.state.phase, Phase::Running);
         if running && self.state.all_settled() && self.state.queue.work().is_none() {
@@ -579,7 +609,7 @@ impl Stepper<'_> {
         }
         let slots = conditions.slots.map_or(u32::MAX, |slots| slots.max(1));
         let room = self.state.workers.min(slots);
-        u32::try_from(self.state.active().len()).unwrap_or(u32::MAX) < room
+        u32::try_from(self.state.headless()).unwrap_or(u32::MAX) < room
     }
 
     /// Gives up what may start now and would not get anywhere; returns whether there was any.
@@ -660,9 +690,10 @@ impl Stepper<'_> {
         }
     }
 
-    /// Whether an attempt of the task should not go on.
+    /// Whether an attempt of the task should not go on. A pause is nothing to a person.
     fn ending(&self, ix: TaskIx) -> bool {
-        self.is_cancelled(ix) || self.state.paused || self.state.task(ix).held
+        let paused = self.state.paused || self.state.task(ix).held;
+        self.is_cancelled(ix) || (paused && !self.state.is_attached(ix))
     }
 
     fn is_cancelled(&self, ix: TaskIx) -> bool {
@@ -675,6 +706,8 @@ impl Stepper<'_> {
             self.stop(ix, StopHow::Cancel);
         } else if self.ending(ix) {
             self.stop(ix, StopHow::Pause);
+        } else if self.state.task(ix).attach.is_some() && !self.state.is_attached(ix) {
+            self.stop(ix, StopHow::Yield);
         }
     }
 
@@ -698,7 +731,12 @@ impl Stepper<'_> {
         let TaskState::Ready(next) = &entry.state else {
             return Started::Waits;
         };
-        let approach = next.approach;
+        let attached = entry.attach.clone();
+        let approach = Approach {
+            // A person waits for nobody, and keeps nobody from working.
+            alone: next.approach.alone && attached.is_none(),
+            ..next.approach
+        };
         if approach.alone && !self.state.active().is_empty() {
             return Started::Waits;
         }
@@ -735,6 +773,7 @@ impl Stepper<'_> {
             approach,
             grant,
             at: Some(self.now),
+            attached,
         });
         self.start_or_watch(ix);
         Started::Yes
@@ -771,6 +810,7 @@ impl Stepper<'_> {
                 approach: active.approach,
                 grant: active.grant,
                 lesson: entry.lesson.clone(),
+                attached: active.attached.clone(),
             }
         };
         self.effect(effect);

@@ -31,6 +31,12 @@ pub struct HookEvent {
     /// Where the session's shell stands.
     #[serde(deserialize_with = "lenient")]
     pub cwd: String,
+    /// The client's own record of the session.
+    #[serde(deserialize_with = "lenient")]
+    pub transcript_path: String,
+    /// How a session began: `startup`, `resume`, `clear`, `compact`.
+    #[serde(deserialize_with = "lenient")]
+    pub source: String,
     /// `default`, `plan`, `auto`, …
     #[serde(deserialize_with = "lenient")]
     pub permission_mode: String,
@@ -45,6 +51,22 @@ pub struct HookEvent {
     /// What was typed after it, byte for byte but for blanks at both ends.
     #[serde(deserialize_with = "lenient")]
     pub command_args: String,
+    /// What a tool answered.
+    pub tool_response: Value,
+    /// The last text of a turn that ended.
+    #[serde(deserialize_with = "lenient")]
+    pub last_assistant_message: String,
+    /// Why a session ended.
+    #[serde(deserialize_with = "lenient")]
+    pub reason: String,
+    /// Commands that go on in the background when a turn ends.
+    pub background_tasks: Value,
+    /// What is typed; what the client tells the model of a command in the background begins
+    /// with `<task-notification>`.
+    #[serde(deserialize_with = "lenient")]
+    pub prompt: String,
+    /// What the session costs, for its status line.
+    pub cost: Value,
 }
 
 /// A text; anything else counts as an empty one.

@@ -86,6 +86,10 @@ pub struct LaunchFile {
     pub session_id: SessionId,
     /// Fresh or resumed.
     pub start: StartMode,
+    /// The request of the person who works in it: the terminal that asked takes the order up.
+    /// A supervisor is started for it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<String>,
     /// The agent.
     pub agent: AgentChoice,
     /// The task's worktree.

@@ -1,6 +1,8 @@
 //! What is written to disk and read from outside: versioned shapes, separate from the
 //! types of `core`, with the conversions beside them.
 
+pub mod announcement_file;
+pub mod beat_file;
 pub mod breaker_file;
 pub mod claude_stream;
 pub mod client_settings;
@@ -11,6 +13,8 @@ pub mod history_file;
 pub mod hook_json;
 pub mod instance_limits;
 pub mod instance_request;
+pub mod issue_file;
+pub mod issue_markdown;
 pub mod launch_file;
 pub mod machine_file;
 pub mod note_file;
@@ -27,6 +31,7 @@ pub mod shortage_file;
 pub mod status_file;
 pub mod status_report;
 pub mod statusline;
+pub mod todo_list;
 
 /// Version of all files that this program writes. A reader accepts its own and older
 /// versions; a newer one is reported, never guessed at.

@@ -214,6 +214,9 @@ pub struct StatusFile {
     /// When the instance ended, RFC 3339.
     #[serde(default)]
     pub ended_at: Option<String>,
+    /// Since when a person works in its session, in a terminal of their own, RFC 3339.
+    #[serde(default)]
+    pub attached_since: Option<String>,
     /// Fields of newer versions are kept when the file is rewritten.
     #[serde(flatten)]
     pub rest: BTreeMap<String, serde_json::Value>,
@@ -252,6 +255,7 @@ impl StatusFile {
             last_error: None,
             activity: None,
             ended_at: None,
+            attached_since: None,
             rest: BTreeMap::new(),
         }
     }

@@ -8,33 +8,41 @@
 //! | file | what |
 //! |---|---|
 //! | `life` | the loop: messages in, what follows from each, up to the outcome |
+//! | `attached` | the same for an attempt in which a person works, in their terminal |
+//! | `stop` | what an interactive session is told when a turn ends without evidence |
+//! | `transcript` | what the session's file tells, where there is no stream |
+//! | `last_word` | the outcome and the marker |
 //! | `watch` | the threads that feed the loop |
 //! | `work` | looking at the worktree and running commands, off the loop |
 //! | `gate` | the evidence that a task is done, and what is missing |
 //! | `classify` | why an attempt failed |
 //! | `leftovers` | what a lost supervisor left |
-//! | `progress`, `costs`, `liveness` | what the stream and the processes tell |
+//! | `costs`, `liveness` | what the stream and the processes tell |
 //! | `stream_log` | the kept copy of the stream |
 //! | `report` | the status file |
 //! | `ports` | the instance's own ports |
 
+pub mod attached;
 mod classify;
 mod costs;
 mod evidence;
 mod gate;
+mod last_word;
 mod leftovers;
 mod life;
 mod limits;
 mod liveness;
 mod merging;
 mod ports;
-mod progress;
 mod report;
+pub mod stop;
 mod stream_log;
+mod transcript;
 mod watch;
 mod work;
 
 pub use leftovers::end_leftovers;
+pub use life::requests::leave_note;
 
 use std::io::Write;
 use std::path::Path;

@@ -43,6 +43,7 @@ impl Report {
         status.started_at.get_or_insert_with(|| rfc3339(now));
         status.attempt = launch.attempt;
         status.ended_at = None;
+        status.attached_since = None;
         status.stuck_reason = None;
         status.stuck_since = None;
         status.question = None;

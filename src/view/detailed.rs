@@ -3,6 +3,7 @@
 use crate::core::record::SettledFile;
 use crate::format::status_file::Progress;
 
+use super::clock;
 use super::lines::{self, short};
 use super::merging::ResultIs;
 use super::page::{Page, Tone, bar, count, fit, money, one_line, plural};
@@ -123,6 +124,20 @@ fn facts(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
         "cost",
         &format!("{}, {tokens}", status.cost_usd.map_or_else(unknown, money)),
     );
+    if let Some(since) = task.instance().and_then(|s| s.attached_since.as_deref()) {
+        let since = clock::parse(since).map_or_else(unknown, clock::time_of_day);
+        row("attached", &format!("with you, since {since} UTC"));
+    }
+    if let Some(session) = &task.by_hand {
+        let since = clock::time_of_day(session.since);
+        let age = short(snapshot.taken_at.since(session.seen));
+        let mut text = format!("since {since} UTC, {age} ago: ");
+        if let (Some(done), Some(total)) = (session.progress.done, session.progress.total) {
+            text.push_str(&format!("{done} of {total} items, "));
+        }
+        text.push_str(&lines::without_way(task, &session.doing));
+        row("by hand", &text);
+    }
     if task.is_active() {
         let beat = task.heartbeat_age(snapshot.taken_at);
         row(

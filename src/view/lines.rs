@@ -56,11 +56,8 @@ pub fn short(time: Millis) -> String {
 /// What identifies the task: its issue's number, or its name.
 #[must_use]
 pub fn label(task: &TaskView) -> String {
-    let number = task
-        .status
-        .as_ref()
-        .and_then(|s| s.issue_number)
-        .or(task.issue_number);
+    // That of the plan: parts of one issue all have that issue's in their status.
+    let number = task.issue_number;
     number.map_or_else(|| task.name.to_string(), |n| format!("#{n}"))
 }
 
@@ -78,11 +75,24 @@ fn time(task: &TaskView, now: Timestamp) -> Option<Millis> {
 /// What an instance does right now; paths in its worktree without the way there.
 #[must_use]
 pub fn activity(task: &TaskView) -> Option<String> {
-    let activity = one_line(task.instance()?.activity.as_deref()?);
-    let Some(place) = &task.place else {
-        return Some(activity);
-    };
-    Some(activity.replace(&format!("{}/", place.worktree.display()), ""))
+    let instance = task.instance()?;
+    let mut activity = instance.activity.as_deref().map(one_line);
+    if instance.attached_since.is_some() {
+        activity = Some(match activity {
+            Some(activity) => format!("with you - {activity}"),
+            None => "with you".to_owned(),
+        });
+    }
+    Some(without_way(task, &activity?))
+}
+
+/// A text in which paths of the task's worktree are without the way there.
+#[must_use]
+pub fn without_way(task: &TaskView, text: &str) -> String {
+    match &task.place {
+        Some(place) => text.replace(&format!("{}/", place.worktree.display()), ""),
+        None => text.to_owned(),
+    }
 }
 
 /// The symbol of a task and how it looks: a result that was set aside wants a person, though
@@ -158,6 +168,11 @@ pub fn below(snapshot: &Snapshot, task: &TaskView, page: &Page) -> Vec<String> {
             ),
         ),
         _ => {}
+    }
+    if let Some(session) = &task.by_hand {
+        let age = short(snapshot.taken_at.since(session.seen));
+        let doing = without_way(task, &session.doing);
+        say("Opened by hand", &format!("{doing} ({age} ago)"));
     }
     match word {
         Word::Stuck => {

@@ -24,9 +24,11 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
             task,
             attempt,
             start,
+            attached,
             ..
         } => {
             let how = match (attempt, start) {
+                _ if attached.is_some() => format!("is with you now (attempt {attempt})"),
                 (1, _) => "started".to_owned(),
                 (n, StartMode::Resume) => format!("goes on (attempt {n})"),
                 (n, StartMode::Fresh) => format!("started again (attempt {n})"),
@@ -88,6 +90,9 @@ pub fn text(record: &Record) -> Option<(String, Tone)> {
                 format!("{task}: waits for {after}, which changes {what}"),
                 Tone::Plain,
             )
+        }
+        Record::AttachAsked { task, .. } => {
+            said(format!("{task}: a person takes it over"), Tone::Strong)
         }
         Record::TaskRevived { task } => said(format!("{task}: gets a new chance"), Tone::Plain),
         Record::PauseRequested { task } => said(

@@ -5,6 +5,7 @@
 //! from values to text, with the width and the use of colours as parameters.
 
 pub mod budget;
+pub mod by_hand;
 pub mod clock;
 pub mod detailed;
 pub mod figures;

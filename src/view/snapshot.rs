@@ -26,6 +26,7 @@ use crate::store::layout::RunDir;
 use crate::store::{atomic, lock, notes};
 
 use super::budget::BudgetView;
+use super::by_hand::{self, ByHand};
 use super::merging::Merging;
 use super::{clock, outside};
 
@@ -120,6 +121,8 @@ pub struct TaskView {
     pub supervisor_alive: bool,
     /// What the supervisor wrote last.
     pub status: Option<StatusFile>,
+    /// A session that a person opened by hand in its worktree.
+    pub by_hand: Option<ByHand>,
 }
 
 /// The word for where a task stands; one per symbol of the line form.
@@ -203,6 +206,7 @@ impl TaskView {
             worked: Millis(0),
             supervisor_alive: false,
             status: None,
+            by_hand: None,
         }
     }
 
@@ -316,8 +320,10 @@ impl TaskView {
     /// What it is, for a person: the issue's title, the description, or nothing beyond its name.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
+        // Of parts of one issue all have that issue's in their status.
         self.status
             .as_ref()
+            .filter(|_| self.issue_number.is_some())
             .and_then(|s| s.issue_title.as_deref())
             .or(self.description.as_deref())
     }
@@ -445,6 +451,7 @@ impl Snapshot {
             for task in snapshot.tasks.iter_mut().chain(&mut snapshot.resolvers) {
                 task.status = atomic::peek_json(&run.status(&task.name));
                 task.supervisor_alive = lock::may_be_held(&run.lock(&task.name));
+                task.by_hand = by_hand(run, task, now);
                 task.worktree_exists = task.place.as_ref().is_some_and(|p| p.worktree.is_dir());
             }
         } else if lines.is_empty() && snapshot.settings.is_none() {
@@ -741,6 +748,15 @@ impl Snapshot {
     }
 }
 
+/// A session that a person opened by hand, where nobody supervises one.
+fn by_hand(run: &RunDir, task: &TaskView, now: Timestamp) -> Option<ByHand> {
+    if task.supervisor_alive || task.attempts == 0 {
+        return None;
+    }
+    let text = std::fs::read_to_string(run.beat(&task.name)).ok()?;
+    by_hand::read(&text, task.status.as_ref(), now)
+}
+
 /// What the stored plan says. It was validated when it was stored; limits on its size are
 /// not the looker's business.
 fn read_plan(run: &RunDir, problems: &mut Vec<String>) -> Option<ValidPlan> {
@@ -892,6 +908,7 @@ mod tests {
                 approach: crate::core::retry::Approach::default(),
                 grant: crate::core::budget::Grant::default(),
                 at: None,
+                attached: None,
             })
             .record(Record::AttemptRunning { task, attempt })
             .build();

@@ -106,6 +106,7 @@ impl Sample {
                     worked: Millis(0),
                     supervisor_alive: false,
                     status: None,
+                    by_hand: None,
                 })
                 .collect(),
             phases,
@@ -159,6 +160,7 @@ impl Sample {
             approach: crate::core::retry::Approach::default(),
             grant: crate::core::budget::Grant::default(),
             at: None,
+            attached: None,
         });
         self.at(Record::AttemptRunning {
             task: name(task),
@@ -566,6 +568,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         verify: None,
         setup: None,
         union_files: vec![],
+        notify: Vec::new(),
+        notify_command: None,
         lockfiles: std::collections::BTreeMap::new(),
         started_by_session: None,
     }

@@ -33,6 +33,7 @@ fn kind(record: &Record) -> &'static str {
         Record::TaskSkipped { .. } => "task-skipped",
         Record::TaskCancelled { .. } => "task-cancelled",
         Record::PutAfter { .. } => "put-after",
+        Record::AttachAsked { .. } => "attach-asked",
         Record::TaskRevived { .. } => "task-revived",
         Record::PauseRequested { .. } => "pause-requested",
         Record::ResumeRequested { .. } => "resume-requested",
@@ -138,7 +139,7 @@ fn a_journal_of_version_1_is_read_and_written_the_same() {
 fn every_kind_of_record_is_in_the_fixture() {
     let lines = journal::read(Path::new(FIXTURE)).unwrap();
     let kinds: BTreeSet<&str> = lines.iter().map(|l| kind(&l.entry)).collect();
-    assert_eq!(kinds.len(), 28, "{kinds:?}");
+    assert_eq!(kinds.len(), 29, "{kinds:?}");
     let ends: BTreeSet<&str> = lines
         .iter()
         .filter_map(|l| match &l.entry {

@@ -9,8 +9,10 @@
 )]
 
 mod admission;
+mod announcing;
 mod architecture;
 mod asking;
+mod attach;
 mod chaos;
 mod crash;
 mod delivery;
@@ -32,6 +34,7 @@ mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod isolation;
+mod issues;
 mod journal_fixture;
 mod keeper;
 mod leftovers;

@@ -15,6 +15,9 @@
 mod support;
 use support::scratch;
 
+mod announcing;
+mod attach;
+mod commands;
 #[path = "../support/fault_rows.rs"]
 mod fault_rows;
 mod fault_table;
@@ -32,6 +35,7 @@ mod plugin;
 mod provider;
 mod resolving;
 mod run;
+mod session;
 mod statusline;
 mod supervised;
 

@@ -84,6 +84,7 @@ impl Room {
             attempt: 1,
             session_id: SessionId(uuid::Uuid::new_v4()),
             start: StartMode::Fresh,
+            attached: None,
             agent: AgentChoice::Scripted {
                 script: Some(script_file),
             },

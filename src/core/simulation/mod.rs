@@ -341,7 +341,8 @@ impl World {
         let active = self.state.active().clone();
         // Scaling down lets those that run finish; until then the old limit holds.
         self.limit = self.limit.max(self.state.workers() as usize);
-        assert!(active.len() <= self.limit);
+        let headless = active.iter().filter(|ix| !self.state.is_attached(**ix));
+        assert!(headless.count() <= self.limit);
         let counted = self
             .state
             .indexes()
@@ -531,6 +532,107 @@ fn a_clock_that_goes_back_does_not_make_a_pause_longer() {
             .iter()
             .any(|e| matches!(e, Effect::Prepare { .. })),
         "{out:?}"
+    );
+}
+
+/// The attempts of a task: whether each was resumed, and whether a person worked in it.
+fn attempts(world: &World, name: &str) -> Vec<(StartMode, bool)> {
+    let started = world.journal.iter().filter_map(|r| match r {
+        Record::AttemptStarted {
+            task,
+            start,
+            attached,
+            ..
+        } if task.as_str() == name => Some((*start, attached.is_some())),
+        _ => None,
+    });
+    started.collect()
+}
+
+fn attach(task: &str) -> Request {
+    Request::Attach {
+        task: TaskName::parse(task).unwrap(),
+        ticket: "ticket".into(),
+    }
+}
+
+#[test]
+fn a_person_takes_over_at_once_and_uses_no_room_of_the_others() {
+    let three = [vec![], vec![], vec![]];
+    let mut world = World::new(facts(&three, &three), policy(1), |_, _| {
+        (Fate::Complete, 1_000)
+    });
+    world.ask(100, attach("t0"));
+    while !world.state.is_attached(ix(0)) {
+        assert!(world.turn());
+    }
+    // The next one has begun in the room that the instance left.
+    assert_eq!(world.state.headless(), 1);
+    assert_eq!(world.state.task(ix(0)).attach, None);
+    // A pause holds back what comes after the person, and not the person.
+    world.ask(1, Request::Pause { task: None });
+    while !world.state.is_paused() {
+        assert!(world.turn());
+    }
+    assert!(world.state.is_attached(ix(0)));
+    world.run();
+    assert!(matches!(
+        world.state.task(ix(0)).state,
+        TaskState::Done { .. }
+    ));
+    assert_eq!(
+        attempts(&world, "t0"),
+        [(StartMode::Fresh, false), (StartMode::Resume, true)]
+    );
+    // Nobody is taken over who was never started, nor who is done.
+    for task in ["t2", "t0"] {
+        let before = world.journal.len();
+        world.ask(1, attach(task));
+        world.run();
+        let new = &world.journal[before..];
+        assert!(matches!(new, [Record::RequestTaken { .. }]), "{new:?}");
+    }
+    world.ask(1, Request::Resume { task: None });
+    world.run();
+    world.assert_ended();
+}
+
+#[test]
+fn a_task_that_is_held_back_or_was_given_up_can_be_taken_over() {
+    let mut world = World::new(
+        facts(&[vec![]], &[vec![]]),
+        policy(1),
+        |_, attempt| match attempt {
+            1 => (Fate::Fail(FailureClass::Setup), 10),
+            _ => (Fate::Complete, 10),
+        },
+    );
+    world.run();
+    assert_eq!(world.closed, Some(Verdict::Failed));
+    world.ask(5, attach("t0"));
+    world.run();
+    world.assert_ended();
+    assert_eq!(world.closed, Some(Verdict::Success));
+    assert_eq!(attempts(&world, "t0").len(), 2);
+    assert!(attempts(&world, "t0")[1].1);
+
+    let mut world = World::new(facts(&[vec![]], &[vec![]]), policy(1), |_, _| {
+        (Fate::Complete, 1_000)
+    });
+    let task = TaskName::parse("t0").ok();
+    world.ask(50, Request::Pause { task });
+    world.run();
+    world.ask(50, attach("t0"));
+    while !world.state.is_attached(ix(0)) {
+        assert!(world.turn());
+    }
+    // A crash of the conductor does not ask them to leave, and starts no other attempt.
+    world.crash();
+    world.run();
+    world.assert_ended();
+    assert_eq!(
+        attempts(&world, "t0"),
+        [(StartMode::Fresh, false), (StartMode::Resume, true)]
     );
 }
 
@@ -732,7 +834,7 @@ proptest! {
         workers in 1u32..5,
         seed in any::<u64>(),
         crashes in proptest::collection::vec(0usize..120, 0..4),
-        requests in proptest::collection::vec((0u64..400, 0u8..8, 0usize..12), 0..5),
+        requests in proptest::collection::vec((0u64..400, 0u8..10, 0usize..12), 0..5),
         touched in proptest::collection::vec((0u64..400, 0usize..12, 0usize..3), 0..8),
     ) {
         let n = needs.len();
@@ -753,6 +855,7 @@ proptest! {
         let mut world = World::new(facts(&needs, &after), policy(workers), fates);
         for (at, kind, task) in requests {
             let task = TaskName::parse(&format!("t{}", task % n)).ok();
+            let attached = task.clone().unwrap();
             let request = match kind {
                 0 => Request::Pause { task: None },
                 1 => Request::Pause { task },
@@ -761,6 +864,7 @@ proptest! {
                 4 => Request::Scale { by: 2 },
                 5 => Request::Retry { task },
                 6 => Request::Cancel { task: None },
+                7 | 8 => Request::Attach { task: attached, ticket: format!("at {at}") },
                 _ => Request::Merge { mode: MergeMode::Automatic, only: None },
             };
             world.ask(at, request);

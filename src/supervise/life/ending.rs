@@ -3,17 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::Life;
 use crate::agent::machine::disk;
 use crate::agent::tree::{self, EndPlan, ProcessKey, Tree};
 use crate::core::attempt::{AttemptEnd, FailureClass};
 use crate::format::SCHEMA_VERSION;
 use crate::format::outcome_file::OutcomeFile;
-use crate::format::status_file::InstanceStatus;
-use crate::store::atomic::{Durability, write_json};
 use crate::supervise::classify;
+use crate::supervise::last_word;
 use crate::supervise::report::{now, rfc3339};
 
 /// How long the supervisor's own helpers may take before the tree is ended without regard
@@ -21,8 +18,6 @@ use crate::supervise::report::{now, rfc3339};
 const HELPER_PATIENCE: Duration = Duration::from_secs(20);
 /// Longest summary that is kept, characters.
 const SUMMARY_LENGTH: usize = 4000;
-/// How often the outcome is tried to be written when the disk is full.
-const OUTCOME_TRIES: u32 = 20;
 /// A disk with less room than this is full, bytes.
 const NO_ROOM: u64 = 1024 * 1024;
 
@@ -69,16 +64,9 @@ impl Life<'_> {
         self.last_status(&end);
         self.known.forget();
         if let AttemptEnd::Complete { head, .. } = &end {
-            let marker = json!({
-                "schemaVersion": SCHEMA_VERSION,
-                "task": self.launch.task,
-                "attempt": self.launch.attempt,
-                "commit": head,
-                "completedAt": self.report.status.ended_at,
-            });
-            let path = self.supervision.run.complete_marker(self.supervision.task);
+            let at = self.report.status.ended_at.as_deref();
             // The outcome says the same; the marker is for other tools.
-            if let Err(e) = write_json(&path, "the marker", &marker, Durability::Durable) {
+            if let Err(e) = last_word::mark_complete(self.supervision.run, &self.launch, head, at) {
                 self.report.status.last_error = Some(e.to_string());
                 self.report.finish();
             }
@@ -142,12 +130,7 @@ impl Life<'_> {
 
     fn last_status(&mut self, end: &AttemptEnd) {
         let status = &mut self.report.status;
-        status.status = match end {
-            AttemptEnd::Complete { .. } => InstanceStatus::Complete,
-            AttemptEnd::Failed { .. } => InstanceStatus::Failed,
-            AttemptEnd::Paused => InstanceStatus::Paused,
-            AttemptEnd::Cancelled => InstanceStatus::Cancelled,
-        };
+        status.status = last_word::status_of(end);
         if let AttemptEnd::Failed { detail, .. } = end {
             status.last_error = Some(detail.clone());
         }
@@ -190,15 +173,7 @@ impl Life<'_> {
             ended_at: rfc3339(now()),
         };
         let path = self.supervision.run.outcome(self.supervision.task);
-        let mut last = String::new();
-        for n in 0..OUTCOME_TRIES {
-            match write_json(&path, "an outcome", &outcome, Durability::Durable) {
-                Ok(()) => return Ok(()),
-                Err(error) => last = error.to_string(),
-            }
-            std::thread::sleep(Duration::from_millis(25) * (n + 1));
-        }
-        Err(last)
+        last_word::write_outcome(&path, &outcome)
     }
 }
 

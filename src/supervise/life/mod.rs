@@ -29,7 +29,7 @@ mod ending;
 mod mail;
 mod memory;
 mod provider;
-mod requests;
+pub(super) mod requests;
 mod rounds;
 mod silence;
 mod start;
@@ -336,7 +336,7 @@ impl<'a> Life<'a> {
 }
 
 /// The environment of the instance: inherited, its ports, what the order adds, its marker.
-fn environment(
+pub(super) fn environment(
     supervision: &Supervision<'_>,
     launch: &LaunchFile,
     marker: &Marker,

@@ -9,11 +9,13 @@ use super::{Life, Phase};
 use crate::core::attempt::{AttemptEnd, StartMode};
 use crate::core::event::StopHow;
 use crate::core::id::TaskName;
+use crate::format::announcement_file::Announcement;
 use crate::format::claude_stream::{interrupt, one_line};
 use crate::format::instance_request::InstanceRequest;
 use crate::format::note_file::NoteLine;
 use crate::format::status_file::{InstanceStatus, SaidProgress};
-use crate::store::{instance_inbox, notes};
+use crate::store::layout::RunDir;
+use crate::store::{StoreError, announcements, instance_inbox, notes, run_log};
 use crate::supervise::report::{now, rfc3339};
 
 /// How long an instance that is to make room may take to come to a boundary.
@@ -188,6 +190,8 @@ impl Life<'_> {
             return;
         }
         let told = question(self.supervision.task, &shown.reason, &shown.options);
+        let (run, task) = (self.supervision.run, self.supervision.task);
+        let news = Announcement::stuck(run.id(), task, &shown.id, &shown.reason, &shown.options);
         status.status = InstanceStatus::Stuck;
         status.stuck_reason = Some(shown.reason);
         status.stuck_since = Some(rfc3339(now()));
@@ -195,6 +199,10 @@ impl Life<'_> {
         status.question = Some(shown.id);
         self.report.flush(true);
         self.announce(&told);
+        // After the status: whoever hears of it looks there whether it is still asked.
+        if let Err(error) = announcements::announce(run, vec![news], now()) {
+            self.note(&format!("the question could not be announced: {error}"));
+        }
     }
 
     /// The instance says how far it is. Its own list, where it keeps one, is what counts.
@@ -284,27 +292,36 @@ impl Life<'_> {
     /// The instance leaves something for those that come after it. Those that run are told
     /// between two of their steps.
     fn leaves_note(&mut self, text: &str) {
-        let (run, task) = (self.supervision.run, self.supervision.task);
-        let at = now();
-        let note = NoteLine::new(run.id(), task, rfc3339(at), text);
-        match notes::keep(run, &note) {
-            Ok(true) => {}
-            // It is known already, perhaps from before a crash.
-            Ok(false) => return,
-            Err(error) => return self.note(&format!("a note is not kept: {error}")),
-        }
-        self.announce(&format!("noted: {}", one_line(text, SHOWN_MESSAGE)));
-        let request = InstanceRequest::Notice {
-            text: note_for_others(task, &note.text),
-            attempt: None,
-        };
-        for other in notes::running(run) {
-            if other != *task {
-                // Whoever misses it finds it in the notes.
-                let _ = instance_inbox::post(run, &other, &request, at);
-            }
+        if let Err(error) = leave_note(self.supervision.run, self.supervision.task, text) {
+            self.note(&format!("a note is not kept: {error}"));
         }
     }
+}
+
+/// An instance leaves something for those that come after it, and tells those that run.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn leave_note(run: &RunDir, task: &TaskName, text: &str) -> Result<(), StoreError> {
+    let at = now();
+    let note = NoteLine::new(run.id(), task, rfc3339(at), text);
+    if !notes::keep(run, &note)? {
+        // It is known already, perhaps from before a crash.
+        return Ok(());
+    }
+    let line = format!("{task}: noted: {}", one_line(text, SHOWN_MESSAGE));
+    run_log::append(run, at, &[line]);
+    let request = InstanceRequest::Notice {
+        text: note_for_others(task, &note.text),
+        attempt: None,
+    };
+    for other in notes::running(run) {
+        if other != *task {
+            // Whoever misses it finds it in the notes.
+            let _ = instance_inbox::post(run, &other, &request, at);
+        }
+    }
+    Ok(())
 }
 
 /// A note as instances that run are told it: quoted, whatever is in it.
@@ -321,7 +338,7 @@ fn note_for_others(task: &TaskName, text: &str) -> String {
 }
 
 /// The question of a stuck instance for people, and how to answer it.
-fn question(task: &TaskName, reason: &str, options: &[String]) -> String {
+pub(in crate::supervise) fn question(task: &TaskName, reason: &str, options: &[String]) -> String {
     let reason = one_line(reason, SHOWN_REASON);
     let reason = if reason.is_empty() {
         "it did not say why"

@@ -10,9 +10,9 @@ use crate::format::claude_stream::{
     ApiRetry, Assistant, Event, NOT_JSON, Piece, TurnResult, User, one_line, tool_subject,
 };
 use crate::format::status_file::{Progress, StatusFile};
+use crate::format::todo_list::Todos;
 use crate::supervise::classify;
 use crate::supervise::costs::Costs;
-use crate::supervise::progress::Todos;
 
 /// How much of the standard error is kept, bytes.
 const STDERR_TAIL: usize = 4000;

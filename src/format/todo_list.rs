@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::beat_file::TodoCall;
 use crate::format::claude_stream::{ToolResult, ToolUse, one_line};
 use crate::format::status_file::{Progress, TodoItem};
 
@@ -112,6 +113,22 @@ impl Todos {
             }
         }
         true
+    }
+
+    /// A hook told of a call that worked. Returns whether an item changed.
+    pub(crate) fn beat(&mut self, tool: &str, call: &TodoCall) -> bool {
+        let id = "beat".to_owned();
+        self.called(&ToolUse {
+            id: id.clone(),
+            name: tool.to_owned(),
+            input: call.input.clone(),
+        });
+        self.answered(&ToolResult {
+            tool_use_id: id,
+            is_error: false,
+            created_task: call.created.clone(),
+            text: String::new(),
+        })
     }
 
     /// What the status file says.
