@@ -406,11 +406,11 @@ fn the_sandbox_stops_what_the_page_says_and_work_goes_on_in_it() {
     room.orchestra(&["wait"]);
     let run = room.only_run();
     let status = room.status(&run, "mine");
-    assert_eq!(status["status"], "completed", "{status:#}");
-    assert_eq!(
-        status["progress"]["percent"].as_f64(),
-        Some(100.0),
-        "{status:#}"
+    assert_eq!(status["status"], "complete", "{status:#}");
+    let said = fs::read_to_string(run.dir().join("orchestration.log")).unwrap_or_default();
+    assert!(
+        said.contains("half"),
+        "what it said of itself came through: {said}\n{status:#}"
     );
     assert_eq!(
         before,

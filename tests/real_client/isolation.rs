@@ -187,7 +187,14 @@ fn one_attempt_of_each_kind_is_denied_by_the_guard_and_work_goes_on() {
     for (at, result) in denied.iter().enumerate() {
         let what = tried.get(at).map_or("a file tool", String::as_str);
         assert!(result.is_error, "{what}: {}", result.text);
-        let ours = ["worktree", "instance", "checked", "branch", "configuration"];
+        let ours = [
+            "worktree",
+            "instance",
+            "checked",
+            "branch",
+            "configuration",
+            "denied by your permission settings",
+        ];
         assert!(
             ours.iter().any(|word| result.text.contains(word)),
             "{what}: {}",

@@ -802,6 +802,12 @@ fn published(name: &str, rest: &[Field]) -> Option<String> {
         {
             Some("it changes what is installed for everybody")
         }
+        "kill"
+            if rest.len() > 1
+                && rest.last().and_then(|f| value::known(f)).as_deref() == Some("-1") =>
+        {
+            Some("it would end everything of the person's")
+        }
         "pkill" | "killall"
             if words
                 .iter()
@@ -949,6 +955,16 @@ fn foreign_argument(walk: &Walk<'_>, name: &str, field: &[Seg]) -> Step {
 /// Why it may not run.
 pub fn other(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step {
     at_home(walk, name)?;
+    let made_from = values_of(rest, &["-f", "--file", "--makefile"]);
+    if walk.strict
+        && matches!(name, "make" | "gmake" | "ninja" | "just")
+        && made_from.iter().any(|f| {
+            let text = value::shown(f);
+            text == "-" || text.starts_with("/dev/") || text.starts_with("/proc/")
+        })
+    {
+        return Err(piped(name));
+    }
     for target in values_of(rest, OUTPUTS) {
         // It is only noted where things would be installed.
         if name == "configure" {
@@ -1055,7 +1071,11 @@ fn wrapped(
         } else if text.starts_with('-') && text.len() > 1 {
             if name == "sudo" && (text.contains('i') || text.contains('s')) && !text.contains("--")
             {
-                return shell(walk, "sh", &rest[at + 1..], input).map(|()| Flow::Unknown);
+                let words = rest.get(at + 1..).unwrap_or_default();
+                if words.is_empty() {
+                    return shell(walk, "sh", words, input).map(|()| Flow::Unknown);
+                }
+                return walk.call(words, &assigned, input);
             }
         } else if let Some((variable, value)) = value::split_once(field, '=')
             && matches!(name, "sudo" | "doas")
@@ -1167,6 +1187,9 @@ fn shell(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step 
             at += 1;
             break;
         }
+        if walk.strict && (text.contains(char::is_whitespace) || value::known(field).is_none()) {
+            return Err(piped(name));
+        }
         if text.starts_with("--") {
             if matches!(text.as_str(), "--rcfile" | "--init-file") {
                 at += 1;
@@ -1275,6 +1298,11 @@ fn interpreter(
             }
         }
         return Ok(());
+    }
+    if programs.is_empty()
+        && let Some(text) = plain(rest).first().and_then(|file| walk.wrote(file))
+    {
+        walk.code(&text)?;
     }
     if programs.is_empty() {
         let file = plain(rest).first().map(|f| value::beginning(f));
@@ -1675,8 +1703,28 @@ fn sed(walk: &mut Walk<'_>, rest: &[Field]) -> Step {
     Ok(())
 }
 
+/// Whether a substitution of a sed script runs what it made: the flag `e`.
+fn sed_runs(text: &str) -> bool {
+    text.split(['\n', ';', '{', '}']).any(|command| {
+        let command = command.trim_start_matches(|c: char| {
+            c.is_ascii_digit() || c.is_whitespace() || "$,!".contains(c)
+        });
+        let Some(rest) = command.strip_prefix('s') else {
+            return false;
+        };
+        let Some(sign) = rest.chars().next().filter(|c| !c.is_alphanumeric()) else {
+            return false;
+        };
+        let flags = rest.rsplit(sign).next().unwrap_or_default();
+        flags.contains('e') && flags.chars().all(|c| "gpiIemM0123456789 ".contains(c))
+    })
+}
+
 /// `w FILE` and `e COMMAND` of a sed script.
 fn sed_script(walk: &mut Walk<'_>, text: &str) -> Step {
+    if sed_runs(text) {
+        return Err("`sed` would run what it makes (the flag `e`); leave that out.".to_owned());
+    }
     let chars: Vec<char> = text.chars().collect();
     for (at, c) in chars.iter().enumerate() {
         let before = chars[..at]
@@ -1879,7 +1927,16 @@ fn fetch(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
         "-a",
         "--append-output",
     ];
-    for target in values_of(rest, TO) {
+    let grouped = rest.windows(2).filter_map(|pair| {
+        let text = value::beginning(&pair[0]);
+        let takes = if name == "curl" { "ocD" } else { "OPao" };
+        (text.starts_with('-')
+            && !text.starts_with("--")
+            && text.len() > 2
+            && text.ends_with(|c| takes.contains(c)))
+        .then(|| pair[1].clone())
+    });
+    for target in values_of(rest, TO).into_iter().chain(grouped) {
         let text = value::beginning(&target);
         if text.starts_with(['/', '~', '.']) && text != "."
             || target.first() == Some(&Seg::Unknown) && name != "curl"
@@ -1961,7 +2018,15 @@ fn change(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step
             }
         }
         "mknod" => named.truncate(1),
-        "sqlite3" => named.truncate(1),
+        "sqlite3" => {
+            for field in rest {
+                walk.code(&value::shown(field))?;
+            }
+            if let Flow::Text(text) = input {
+                walk.code(text)?;
+            }
+            named.truncate(1);
+        }
         _ => {}
     }
     let reads_only = matches!(
@@ -2042,6 +2107,26 @@ fn copy(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
     if links {
         for field in &named {
             walk.write("a link to", field)?;
+        }
+    }
+    // A link that is copied as a link is one more way out.
+    let whole = name == "rsync"
+        || ['a', 'd', 'P', 'R', 'r']
+            .iter()
+            .any(|c| has_letter(rest, *c));
+    for source in named.iter().rev().skip(1).filter(|_| whole) {
+        let Some(text) = value::known(source) else {
+            continue;
+        };
+        for folder in walk.state.folders.iter().flatten() {
+            let is_link = folder
+                .join(&text)
+                .symlink_metadata()
+                .is_ok_and(|m| m.is_symlink());
+            let real = walk.bounds.resolve_plain(&text, folder);
+            if is_link && !walk.bounds.is_own(&real) {
+                return Err(walk.outside("copying the link", source, &real));
+            }
         }
     }
     if name == "rsync" {

@@ -51,6 +51,8 @@ pub struct Walk<'a> {
     /// what is certain is.
     pub strict: bool,
     functions: HashMap<String, Rc<Command>>,
+    /// What the line itself wrote to files.
+    written: HashMap<PathBuf, String>,
     steps: usize,
     calls: usize,
 }
@@ -69,6 +71,7 @@ impl<'a> Walk<'a> {
             },
             strict: true,
             functions: HashMap::new(),
+            written: HashMap::new(),
             steps: 0,
             calls: 0,
         }
@@ -115,6 +118,14 @@ impl<'a> Walk<'a> {
     pub fn file(&mut self, field: &[Seg], arguments: &[Field]) -> Step {
         const MOST: u64 = 256 * 1024;
         for path in self.paths(field) {
+            if let Some(text) = self.written.get(&path).cloned() {
+                let state = self.state.clone();
+                self.positional(arguments);
+                let result = self.text(&text);
+                self.state = state;
+                result?;
+                continue;
+            }
             let Ok(about) = path.metadata() else { continue };
             if !about.is_file() || about.len() > MOST {
                 continue;
@@ -129,6 +140,37 @@ impl<'a> Walk<'a> {
             self.state = state;
             self.strict = strict;
             result.map_err(|why| format!("{} would do this: {why}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What the line itself wrote to a file, if it did.
+    #[must_use]
+    pub fn wrote(&self, field: &[Seg]) -> Option<String> {
+        let paths = self.paths(field);
+        paths
+            .iter()
+            .find_map(|path| self.written.get(path).cloned())
+    }
+
+    /// Keeps what a command prints into files.
+    fn keep_written(&mut self, redirects: &[Redirect], flow: &Flow) -> Step {
+        let Flow::Text(text) = flow else {
+            return Ok(());
+        };
+        for redirect in redirects {
+            let Redirect::Write(word) = redirect else {
+                continue;
+            };
+            for field in self.expand(word)? {
+                for path in self.paths(&field) {
+                    let all = self.written.entry(path).or_default();
+                    // Whether it is put behind what was there or in its place: both are seen.
+                    if all.len() < 200_000 {
+                        all.push_str(text);
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -339,11 +381,11 @@ impl<'a> Walk<'a> {
                 Flow::None
             }
         };
-        Ok(if kept {
-            flow
-        } else {
-            Flow::Text(String::new())
-        })
+        if kept {
+            return Ok(flow);
+        }
+        self.keep_written(&command.redirects, &flow)?;
+        Ok(Flow::Text(String::new()))
     }
 
     /// Commands of a group read what is piped into the group.
@@ -423,7 +465,11 @@ impl<'a> Walk<'a> {
             for (name, values) in assigned {
                 self.assign(&name, values)?;
             }
-            return Ok(Flow::Text(String::new()));
+            // `$(<file)` is what is in the file.
+            return Ok(match input {
+                Flow::None => Flow::Text(String::new()),
+                other => other.clone(),
+            });
         }
         // A variable's value is split into words where it is used bare; a first word that is
         // empty for that reason is none.
@@ -506,6 +552,14 @@ impl<'a> Walk<'a> {
     /// lies in a place from which nothing may be run.
     fn program_file(&mut self, first: &[Seg], rest: &[Field]) -> Step {
         for path in self.paths(first) {
+            if let Some(text) = self.written.get(&path) {
+                self.code(&text.clone())?;
+                if !text.starts_with("#!") || text.lines().next().is_some_and(|l| l.contains("sh"))
+                {
+                    self.file(first, rest)?;
+                }
+                continue;
+            }
             let script = std::fs::File::open(&path).is_ok_and(|file| {
                 let mut start = [0_u8; 64];
                 let read = std::io::Read::read(&mut std::io::Read::take(file, 64), &mut start);
