@@ -215,7 +215,6 @@ pub fn check(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
 
 fn within(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
     let mut at = 0;
-    let mut pointed: Option<Field> = None;
     while let Some(field) = rest.get(at) {
         let text = value::beginning(field);
         if !text.starts_with('-') {
@@ -242,12 +241,11 @@ fn within(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
                     walk.go(&folder).map_err(|why| format!("git -C: {why}"))?;
                 }
             }
+            // Alone it only tells the folder.
+            "--exec-path" if joined.is_none() => {}
             "--git-dir" | "--work-tree" | "--exec-path" => {
-                if name != "--exec-path" || joined.is_some() {
-                    if let Some(place) = take(&mut at) {
-                        pointed = Some(place.clone());
-                        elsewhere(walk, &name, &place)?;
-                    }
+                if let Some(place) = take(&mut at) {
+                    elsewhere(walk, &name, &place)?;
                 }
             }
             "-c" | "--config-env" => {
@@ -291,7 +289,6 @@ fn within(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
             walk.bounds.worktree().display()
         ));
     }
-    let _ = pointed;
     if in_repository_of_its_own(walk) {
         return call.in_scratch(walk);
     }
@@ -601,9 +598,6 @@ impl Call<'_> {
                 walk.write("`git init` at", &place)?;
             }
         }
-        if self.has(&["--shared", "-s"]) && self.command == "clone" {
-            // It reads the other's objects only.
-        }
         let place = if self.command == "clone" {
             (places.len() > 1).then(|| places[places.len() - 1])
         } else {
@@ -764,7 +758,7 @@ impl Call<'_> {
                 }
             }
             "rebase" => {
-                if self.has(&["--update-refs", "--root"]) && self.has(&["--update-refs"]) {
+                if self.has(&["--update-refs"]) {
                     return no(command, "`--update-refs` moves the branches of others.");
                 }
                 let mut plain = self.plain();
@@ -997,9 +991,12 @@ impl Call<'_> {
         {
             return true;
         }
+        // `git checkout main --` is one of a branch: there is no file behind it.
         let files = texts
             .iter()
-            .any(|t| t == "--" || t.starts_with("--pathspec-from-file"));
+            .position(|t| t == "--")
+            .is_some_and(|at| at + 1 < texts.len())
+            || texts.iter().any(|t| t.starts_with("--pathspec-from-file"));
         if files || self.has(&["-p", "--patch", "--ours", "--theirs"]) {
             return false;
         }

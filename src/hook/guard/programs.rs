@@ -613,15 +613,15 @@ pub fn check(
             }
             return Ok(Flow::None);
         }
-        "printf" | "echo" => return print(walk, name, rest),
-        "find" | "gfind" => return find(walk, rest, input),
+        "printf" | "echo" => return print(name, rest),
+        "find" | "gfind" => return find(walk, rest),
         "fd" | "fdfind" => return fd(walk, rest),
         "xargs" | "gxargs" | "parallel" => return xargs(walk, name, rest, input),
         "sed" | "gsed" => return sed(walk, rest).map(|()| Flow::Unknown),
         "awk" | "gawk" | "mawk" | "nawk" => return awk(walk, rest).map(|()| Flow::Unknown),
         "ln" | "link" | "symlink" => return link(walk, rest).map(|()| Flow::None),
         "mv" | "gmv" => {
-            for field in targets(rest).iter().chain(plain(rest).iter().map(|f| *f)) {
+            for field in targets(rest).iter().chain(plain(rest).iter().copied()) {
                 walk.remove("`mv` on", field)?;
             }
             return Ok(Flow::Unknown);
@@ -972,7 +972,7 @@ pub fn other(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step {
         }
         let shown = value::shown(&target);
         // `-o` takes other things than files as well.
-        if shown.contains('/') || target.iter().any(|seg| *seg == Seg::Unknown) && shown == "…" {
+        if shown.contains('/') || target.contains(&Seg::Unknown) && shown == "…" {
             walk.write(&format!("`{name}` to"), &target)?;
         }
     }
@@ -1093,11 +1093,13 @@ fn wrapped(
             .is_some_and(|b| b.is_ascii_digit() || b == b'.')
             || !field.iter().any(|seg| matches!(seg, Seg::Text(_)))
     };
-    if matches!(name, "timeout" | "gtimeout") && rest.get(at).is_some() {
-        at += 1;
-    } else if matches!(name, "chrt" | "taskset" | "faketime" | "retry" | "repeat")
-        && rest.get(at).is_some_and(number)
-    {
+    // How long, how often, on which processor.
+    let takes_one = match name {
+        "timeout" | "gtimeout" => true,
+        "chrt" | "taskset" | "faketime" | "retry" | "repeat" => rest.get(at).is_some_and(number),
+        _ => false,
+    };
+    if takes_one && at < rest.len() {
         at += 1;
     }
     if name == "watch"
@@ -1388,8 +1390,7 @@ fn read(walk: &mut Walk<'_>, rest: &[Field], input: &Flow) -> Step {
     Ok(())
 }
 
-fn print(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step<Flow> {
-    let _ = walk;
+fn print(name: &str, rest: &[Field]) -> Step<Flow> {
     let mut words = rest;
     let mut line_end = name == "echo";
     while let Some((first, after)) = words.split_first() {
@@ -1459,8 +1460,8 @@ fn unescaped(text: &str) -> Option<String> {
     Some(plain)
 }
 
-fn find(walk: &mut Walk<'_>, rest: &[Field], input: &Flow) -> Step<Flow> {
-    let _ = input;
+fn find(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
+    let all = rest;
     let mut starts: Vec<Field> = Vec::new();
     let mut at = 0;
     while let Some(field) = rest.get(at) {
@@ -1486,7 +1487,15 @@ fn find(walk: &mut Walk<'_>, rest: &[Field], input: &Flow) -> Step<Flow> {
             && !start.contains(&Seg::Unknown)
             || *start == [Seg::Below]
     });
-    let found: Vec<Field> = if inside {
+    // Links are followed, or are what is looked for: they lead anywhere.
+    let links = has(all, &["-L", "-follow"])
+        || all.windows(2).any(|pair| {
+            value::beginning(&pair[0]).ends_with("type") && value::beginning(&pair[1]).contains('l')
+        });
+    let inside = inside && !links;
+    let found: Vec<Field> = if links {
+        vec![vec![Seg::Unknown]]
+    } else if inside {
         vec![vec![Seg::Below]]
     } else {
         starts.clone()
@@ -1942,14 +1951,6 @@ fn fetch(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
             || target.first() == Some(&Seg::Unknown) && name != "curl"
         {
             walk.write(&format!("`{name}` to"), &target)?;
-        }
-    }
-    for field in rest {
-        if value::beginning(field)
-            .to_lowercase()
-            .starts_with("file://")
-        {
-            continue;
         }
     }
     let writes = name != "curl"

@@ -569,9 +569,7 @@ impl<'a> Walk<'a> {
                         line.ends_with(b"sh") || line.windows(3).any(|w| w == b"sh ")
                     })
             });
-            if script && path.starts_with(self.bounds.worktree())
-                || script && self.bounds.place(&path) == Place::Scratch
-            {
+            if script && self.bounds.is_own(&path) {
                 self.file(first, rest)?;
             }
         }
