@@ -220,3 +220,49 @@ fn the_workflow_makes_what_install_sh_asks_for() {
         .unwrap();
     assert!(words(&output).contains("there are user, project and local"));
 }
+
+/// What client 2.1.197 knows, as its program lists it. One name that it does not know makes it
+/// leave the whole file of hooks aside.
+const EVENTS: &[&str] = &[
+    "PreToolUse",
+    "PostToolUse",
+    "PostToolUseFailure",
+    "PostToolBatch",
+    "Notification",
+    "UserPromptSubmit",
+    "UserPromptExpansion",
+    "SessionStart",
+    "SessionEnd",
+    "Stop",
+    "StopFailure",
+    "SubagentStart",
+    "SubagentStop",
+    "PreCompact",
+    "PostCompact",
+    "PermissionRequest",
+    "PermissionDenied",
+    "Setup",
+    "TeammateIdle",
+    "TaskCreated",
+    "TaskCompleted",
+    "Elicitation",
+    "ElicitationResult",
+    "ConfigChange",
+    "WorktreeCreate",
+    "WorktreeRemove",
+    "InstructionsLoaded",
+    "CwdChanged",
+    "FileChanged",
+    "MessageDisplay",
+];
+
+#[test]
+fn the_oldest_client_knows_every_event_of_the_hooks() {
+    let text = fs::read_to_string(source().join("hooks/hooks.json")).unwrap();
+    let hooks: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let events: Vec<&String> = hooks["hooks"].as_object().unwrap().keys().collect();
+    assert!(events.len() >= 3, "{events:?}");
+    for event in events {
+        assert!(EVENTS.contains(&event.as_str()), "{event}");
+    }
+}

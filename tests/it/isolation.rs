@@ -1,6 +1,5 @@
 //! What the guard lets an instance do: see [`crate::guard_rows`].
 
-
 use orchestra::agent::environment::Environment;
 use orchestra::format::hook_json::HookEvent;
 use orchestra::hook::guard::paths::Bounds;
@@ -79,7 +78,12 @@ fn every_attempt_to_get_out_is_denied_with_a_reason() {
             wrong.push(format!("{tool} {input:?}", input = verdict));
         }
     }
-    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(count >= 120, "{count}");
 }
 
@@ -99,6 +103,11 @@ fn ordinary_work_passes() {
             wrong.push(format!("{tool} {why}"));
         }
     }
-    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(count >= 120, "{count}");
 }

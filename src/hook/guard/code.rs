@@ -7,15 +7,58 @@ use super::walk::{Step, Walk};
 
 /// Signs that a program writes, or starts others.
 const WRITES: &[&str] = &[
-    "write", "'w", "\"w", "'a'", "\"a\"", "'x'", "\"x\"", "'r+", "\"r+", "'wb", "append", "unlink",
-    "remove", "rmtree", "rmdir", "mkdir", "makedirs", "rename", "replace(", "symlink", "copy",
-    "move", "chmod", "chown", "truncate", "touch", "system", "subprocess", "popen", "exec",
-    "spawn", "fork", ">", "open(", "unlinksync", "mkdtemp", "dump", "save", "rm", "cp", "mv",
+    "write",
+    "'w",
+    "\"w",
+    "'a'",
+    "\"a\"",
+    "'x'",
+    "\"x\"",
+    "'r+",
+    "\"r+",
+    "'wb",
+    "append",
+    "unlink",
+    "remove",
+    "rmtree",
+    "rmdir",
+    "mkdir",
+    "makedirs",
+    "rename",
+    "replace(",
+    "symlink",
+    "copy",
+    "move",
+    "chmod",
+    "chown",
+    "truncate",
+    "touch",
+    "system",
+    "subprocess",
+    "popen",
+    "exec",
+    "spawn",
+    "fork",
+    ">",
+    "open(",
+    "unlinksync",
+    "mkdtemp",
+    "dump",
+    "save",
+    "rm",
+    "cp",
+    "mv",
 ];
 
 /// What git may not be told to do, as words one after the other.
 const GIT: &[&str] = &[
-    "push", "stash", "worktree", "switch", "update-ref", "symbolic-ref", "send-pack",
+    "push",
+    "stash",
+    "worktree",
+    "switch",
+    "update-ref",
+    "symbolic-ref",
+    "send-pack",
 ];
 
 /// Looks at the text of a program.
@@ -61,7 +104,11 @@ pub fn check(walk: &Walk<'_>, text: &str) -> Step {
             _ => false,
         };
         if bad && (walk.strict || bounds.is_foreign(&real)) {
-            return Err(walk.outside("the program names a path; writing to", &value::text(token), &real));
+            return Err(walk.outside(
+                "the program names a path; writing to",
+                &value::text(token),
+                &real,
+            ));
         }
     }
     let words: Vec<&str> = lower

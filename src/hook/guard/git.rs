@@ -32,24 +32,100 @@ const COMMANDS: &[&str] = &[
 
 /// Commands that change nothing, wherever they are run.
 const READING: &[&str] = &[
-    "annotate", "archive", "blame", "cat-file", "check-attr", "check-ignore", "check-ref-format",
-    "cherry", "count-objects", "describe", "diff", "diff-files", "diff-index", "diff-tree",
-    "for-each-ref", "fsck", "grep", "help", "log", "ls-files", "ls-remote", "ls-tree",
-    "merge-base", "name-rev", "range-diff", "rev-list", "rev-parse", "shortlog", "show",
-    "show-branch", "show-ref", "status", "var", "verify-commit", "version", "whatchanged",
-    "merge-tree", "patch-id", "stripspace", "mailinfo", "hash-object", "verify-tag", "bugreport",
-    "column", "interpret-trailers", "cvsimport", "get-tar-commit-id", "unpack-file", "show-index",
-    "fmt-merge-msg", "diagnose", "format-patch",
+    "annotate",
+    "archive",
+    "blame",
+    "cat-file",
+    "check-attr",
+    "check-ignore",
+    "check-ref-format",
+    "cherry",
+    "count-objects",
+    "describe",
+    "diff",
+    "diff-files",
+    "diff-index",
+    "diff-tree",
+    "for-each-ref",
+    "fsck",
+    "grep",
+    "help",
+    "log",
+    "ls-files",
+    "ls-remote",
+    "ls-tree",
+    "merge-base",
+    "name-rev",
+    "range-diff",
+    "rev-list",
+    "rev-parse",
+    "shortlog",
+    "show",
+    "show-branch",
+    "show-ref",
+    "status",
+    "var",
+    "verify-commit",
+    "version",
+    "whatchanged",
+    "merge-tree",
+    "patch-id",
+    "stripspace",
+    "mailinfo",
+    "hash-object",
+    "verify-tag",
+    "bugreport",
+    "column",
+    "interpret-trailers",
+    "cvsimport",
+    "get-tar-commit-id",
+    "unpack-file",
+    "show-index",
+    "fmt-merge-msg",
+    "diagnose",
+    "format-patch",
 ];
 
 /// Commands that change the worktree, its index or its branch, and nothing else.
 const OWN: &[&str] = &[
-    "add", "am", "apply", "cherry-pick", "clean", "commit", "commit-tree", "merge", "merge-file",
-    "merge-index", "mergetool", "difftool", "mktag", "mktree", "mv", "read-tree", "rebase",
-    "rerere", "reset", "restore", "revert", "rm", "stage", "update-index", "write-tree",
-    "checkout-index", "sparse-checkout", "pull", "quiltimport", "unpack-objects", "index-pack",
-    "pack-objects", "merge-one-file", "merge-recursive", "merge-ours", "update-server-info",
-    "hook", "blame-tree",
+    "add",
+    "am",
+    "apply",
+    "cherry-pick",
+    "clean",
+    "commit",
+    "commit-tree",
+    "merge",
+    "merge-file",
+    "merge-index",
+    "mergetool",
+    "difftool",
+    "mktag",
+    "mktree",
+    "mv",
+    "read-tree",
+    "rebase",
+    "rerere",
+    "reset",
+    "restore",
+    "revert",
+    "rm",
+    "stage",
+    "update-index",
+    "write-tree",
+    "checkout-index",
+    "sparse-checkout",
+    "pull",
+    "quiltimport",
+    "unpack-objects",
+    "index-pack",
+    "pack-objects",
+    "merge-one-file",
+    "merge-recursive",
+    "merge-ours",
+    "update-server-info",
+    "hook",
+    "blame-tree",
 ];
 
 /// Sets a variable that concerns git.
@@ -62,7 +138,9 @@ pub fn variable(walk: &mut Walk<'_>, name: &str, values: &[Field]) -> Step {
             elsewhere(walk, name, field)?;
         }
     }
-    if matches!(name, "GIT_CONFIG_PARAMETERS" | "GIT_CONFIG_COUNT") || name.starts_with("GIT_CONFIG_KEY") {
+    if matches!(name, "GIT_CONFIG_PARAMETERS" | "GIT_CONFIG_COUNT")
+        || name.starts_with("GIT_CONFIG_KEY")
+    {
         return Err(format!(
             "{name} can make git do anything; write `git -c NAME=VALUE …` for one command."
         ));
@@ -230,15 +308,27 @@ fn setting_for_once(walk: &mut Walk<'_>, field: &[Seg]) -> Step {
     };
     let name = name.to_lowercase();
     let runs = [
-        "core.editor", "core.pager", "core.sshcommand", "core.fsmonitor", "core.askpass",
-        "core.gitproxy", "sequence.editor", "diff.external", "gpg.program", "credential.helper",
-        "uploadpack.packobjectshook", "core.alternaterefscommand", "interactive.difffilter",
+        "core.editor",
+        "core.pager",
+        "core.sshcommand",
+        "core.fsmonitor",
+        "core.askpass",
+        "core.gitproxy",
+        "sequence.editor",
+        "diff.external",
+        "gpg.program",
+        "credential.helper",
+        "uploadpack.packobjectshook",
+        "core.alternaterefscommand",
+        "interactive.difffilter",
     ];
     if name.starts_with("alias.") {
         return Err("an alias hides what git runs; write the command out.".to_owned());
     }
-    if matches!(name.as_str(), "core.worktree" | "core.hookspath" | "include.path" | "core.attributesfile")
-        || name.starts_with("includeif.")
+    if matches!(
+        name.as_str(),
+        "core.worktree" | "core.hookspath" | "include.path" | "core.attributesfile"
+    ) || name.starts_with("includeif.")
     {
         return elsewhere(walk, &name, &value);
     }
@@ -255,7 +345,9 @@ fn setting_for_once(walk: &mut Walk<'_>, field: &[Seg]) -> Step {
         || ends(".program")
         || value::beginning(&value).starts_with('!')
     {
-        if name == "core.fsmonitor" && matches!(value::known(&value).as_deref(), Some("true" | "false")) {
+        if name == "core.fsmonitor"
+            && matches!(value::known(&value).as_deref(), Some("true" | "false"))
+        {
             return Ok(());
         }
         return script(walk, &name, &value);
@@ -318,7 +410,9 @@ fn written(walk: &Walk<'_>, call: &Call<'_>) -> Step {
         for field in call.arguments {
             let text = value::beginning(field);
             if text.starts_with("-O") || text.starts_with("--open-files-in-pager") {
-                return Err("`git grep -O` runs a program on what it finds; leave it out.".to_owned());
+                return Err(
+                    "`git grep -O` runs a program on what it finds; leave it out.".to_owned(),
+                );
             }
         }
     }
@@ -351,7 +445,10 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn texts(&self) -> Vec<String> {
-        self.arguments.iter().map(|field| value::shown(field)).collect()
+        self.arguments
+            .iter()
+            .map(|field| value::shown(field))
+            .collect()
     }
 
     fn has(&self, flags: &[&str]) -> bool {
@@ -382,13 +479,26 @@ impl Call<'_> {
     fn prints(&self, walk: &Walk<'_>) -> Flow {
         match self.command {
             "rev-parse" if self.has(&["--show-toplevel"]) => {
-                let own = walk.state.folders.iter().flatten().all(|f| f.starts_with(walk.bounds.worktree()));
+                let own = walk
+                    .state
+                    .folders
+                    .iter()
+                    .flatten()
+                    .all(|f| f.starts_with(walk.bounds.worktree()));
                 match walk.bounds.worktree().to_str() {
                     Some(top) if own && walk.is_at_home() => Flow::Text(top.to_owned()),
                     _ => Flow::Unknown,
                 }
             }
-            "rev-parse" if self.has(&["--git-dir", "--git-common-dir", "--absolute-git-dir", "--git-path", "--show-cdup"]) => {
+            "rev-parse"
+                if self.has(&[
+                    "--git-dir",
+                    "--git-common-dir",
+                    "--absolute-git-dir",
+                    "--git-path",
+                    "--show-cdup",
+                ]) =>
+            {
                 Flow::Unknown
             }
             "rev-parse" if self.has(&["--abbrev-ref", "--symbolic-full-name"]) => Flow::Unknown,
@@ -495,7 +605,12 @@ impl Call<'_> {
                 }
             }
         } else if self.command == "init"
-            && walk.state.folders.iter().flatten().any(|f| f == walk.bounds.worktree())
+            && walk
+                .state
+                .folders
+                .iter()
+                .flatten()
+                .any(|f| f == walk.bounds.worktree())
         {
             return no(self.command, "your worktree has a repository already.");
         }
@@ -570,12 +685,13 @@ impl Call<'_> {
                     );
                 }
             }
-            "update-ref" | "gc" | "prune" | "pack-refs" | "repack" | "filter-branch" | "replace"
-            | "maintenance" | "filter-repo" | "multi-pack-index" | "commit-graph" | "refs"
-            | "fast-import" | "remote-https" | "receive-pack" | "upload-pack" | "daemon"
-            | "svn" | "p4" | "instaweb" | "http-push" | "prune-packed" | "credential"
-            | "credential-store" | "credential-cache" | "fsmonitor--daemon" | "request-pull"
-            | "send-email" | "imap-send" | "shell" | "subtree" | "scalar" | "flow" => {
+            "update-ref" | "gc" | "prune" | "pack-refs" | "repack" | "filter-branch"
+            | "replace" | "maintenance" | "filter-repo" | "multi-pack-index" | "commit-graph"
+            | "refs" | "fast-import" | "remote-https" | "receive-pack" | "upload-pack"
+            | "daemon" | "svn" | "p4" | "instaweb" | "http-push" | "prune-packed"
+            | "credential" | "credential-store" | "credential-cache" | "fsmonitor--daemon"
+            | "request-pull" | "send-email" | "imap-send" | "shell" | "subtree" | "scalar"
+            | "flow" => {
                 return no(command, SHARED);
             }
             "symbolic-ref" if self.plain().len() > 1 || self.has(&["-d", "--delete"]) => {
@@ -584,9 +700,7 @@ impl Call<'_> {
             "reflog" if matches!(first, Some("expire" | "delete" | "drop" | "write")) => {
                 return no(command, SHARED);
             }
-            "remote"
-                if !matches!(first, None | Some("-v" | "--verbose" | "show" | "get-url")) =>
-            {
+            "remote" if !matches!(first, None | Some("-v" | "--verbose" | "show" | "get-url")) => {
                 return no(command, "remotes are shared with the person.");
             }
             "config" => {
@@ -614,8 +728,17 @@ impl Call<'_> {
                 if !matches!(
                     first,
                     None | Some(
-                        "track" | "untrack" | "ls-files" | "status" | "pull" | "fetch" | "checkout"
-                            | "env" | "version" | "pointer" | "migrate-info"
+                        "track"
+                            | "untrack"
+                            | "ls-files"
+                            | "status"
+                            | "pull"
+                            | "fetch"
+                            | "checkout"
+                            | "env"
+                            | "version"
+                            | "pointer"
+                            | "migrate-info"
                     )
                 ) {
                     return no(command, SHARED);
@@ -709,8 +832,11 @@ impl Call<'_> {
                 && !to.is_empty()
                 && !to.starts_with("refs/remotes/")
             {
-                return no(self.command, "it may not move branches; leave out what follows `:`.")
-                    .map(drop);
+                return no(
+                    self.command,
+                    "it may not move branches; leave out what follows `:`.",
+                )
+                .map(drop);
             }
         }
         let first = self.plain().first().cloned().unwrap_or_default();
@@ -718,50 +844,114 @@ impl Call<'_> {
             return no(self.command, "it may not move branches.").map(drop);
         }
         if self.has(&[
-            "--prune", "-p", "--prune-tags", "-P", "--update-head-ok", "--refmap", "--mirror",
-            "--force", "-f", "--set-upstream", "--refetch", "--write-fetch-head=no",
+            "--prune",
+            "-p",
+            "--prune-tags",
+            "-P",
+            "--update-head-ok",
+            "--refmap",
+            "--mirror",
+            "--force",
+            "-f",
+            "--set-upstream",
+            "--refetch",
+            "--write-fetch-head=no",
         ]) || self.texts().iter().any(|t| t == "…")
         {
-            return no(self.command, "refs are shared with the person; only a plain one passes.")
-                .map(drop);
+            return no(
+                self.command,
+                "refs are shared with the person; only a plain one passes.",
+            )
+            .map(drop);
         }
         Ok(())
     }
 
     fn changes_branches(&self) -> bool {
         const CHANGE: &[&str] = &[
-            "-d", "-D", "-m", "-M", "-f", "-c", "-C", "-u", "--delete", "--move", "--force",
-            "--copy", "--unset-upstream", "--edit-description", "--set-upstream-to", "--track",
-            "-t", "--create-reflog", "--set-upstream",
+            "-d",
+            "-D",
+            "-m",
+            "-M",
+            "-f",
+            "-c",
+            "-C",
+            "-u",
+            "--delete",
+            "--move",
+            "--force",
+            "--copy",
+            "--unset-upstream",
+            "--edit-description",
+            "--set-upstream-to",
+            "--track",
+            "-t",
+            "--create-reflog",
+            "--set-upstream",
         ];
         const LOOK: &[&str] = &[
-            "--list", "-l", "--contains", "--no-contains", "--merged", "--no-merged",
-            "--points-at", "--format", "--sort", "--show-current",
+            "--list",
+            "-l",
+            "--contains",
+            "--no-contains",
+            "--merged",
+            "--no-merged",
+            "--points-at",
+            "--format",
+            "--sort",
+            "--show-current",
         ];
         let texts = self.texts();
         let grouped = texts.iter().any(|t| {
-            t.starts_with('-') && !t.starts_with("--") && t[1..].contains(['d', 'D', 'm', 'M', 'f', 'c', 'C', 'u'])
+            t.starts_with('-')
+                && !t.starts_with("--")
+                && t[1..].contains(['d', 'D', 'm', 'M', 'f', 'c', 'C', 'u'])
         });
         grouped || self.has(CHANGE) || !self.plain().is_empty() && !self.has(LOOK)
     }
 
     fn changes_tags(&self) -> bool {
         const LOOK: &[&str] = &[
-            "--list", "-l", "--contains", "--no-contains", "--merged", "--no-merged",
-            "--points-at", "--format", "--sort", "-n", "-v", "--verify", "--column",
+            "--list",
+            "-l",
+            "--contains",
+            "--no-contains",
+            "--merged",
+            "--no-merged",
+            "--points-at",
+            "--format",
+            "--sort",
+            "-n",
+            "-v",
+            "--verify",
+            "--column",
         ];
-        const CHANGE: &[&str] = &["-d", "--delete", "-f", "--force", "-a", "-s", "-m", "-F", "-u"];
+        const CHANGE: &[&str] = &[
+            "-d", "--delete", "-f", "--force", "-a", "-s", "-m", "-F", "-u",
+        ];
         self.has(CHANGE) || !self.plain().is_empty() && !self.has(LOOK) && !self.letter('n')
     }
 
     fn changes_config(&self) -> bool {
         const READ: &[&str] = &[
-            "--get", "--get-all", "--get-regexp", "--get-urlmatch", "--list", "-l", "--get-color",
+            "--get",
+            "--get-all",
+            "--get-regexp",
+            "--get-urlmatch",
+            "--list",
+            "-l",
+            "--get-color",
             "--get-colorbool",
         ];
         const CHANGE: &[&str] = &[
-            "--add", "--unset", "--unset-all", "--replace-all", "--edit", "-e",
-            "--rename-section", "--remove-section",
+            "--add",
+            "--unset",
+            "--unset-all",
+            "--replace-all",
+            "--edit",
+            "-e",
+            "--rename-section",
+            "--remove-section",
         ];
         const CHANGE_WORDS: &[&str] = &["set", "unset", "edit", "rename-section", "remove-section"];
         let plain = self.plain();
@@ -776,14 +966,21 @@ impl Call<'_> {
 
     /// Whether a checkout is one of a branch or a commit, and not of files.
     fn leaves_the_branch(&self, walk: &Walk<'_>) -> bool {
-        if self.has(&["-b", "-B", "--orphan", "--detach", "-d", "-t", "--track", "--guess", "-l"]) {
+        if self.has(&[
+            "-b", "-B", "--orphan", "--detach", "-d", "-t", "--track", "--guess", "-l",
+        ]) {
             return true;
         }
         let texts = self.texts();
-        if texts.iter().any(|t| t.starts_with("-b") || t.starts_with("-B")) {
+        if texts
+            .iter()
+            .any(|t| t.starts_with("-b") || t.starts_with("-B"))
+        {
             return true;
         }
-        let files = texts.iter().any(|t| t == "--" || t.starts_with("--pathspec-from-file"));
+        let files = texts
+            .iter()
+            .any(|t| t == "--" || t.starts_with("--pathspec-from-file"));
         if files || self.has(&["-p", "--patch", "--ours", "--theirs"]) {
             return false;
         }

@@ -205,9 +205,9 @@ pub fn in_instance(event: &HookEvent, bounds: &Bounds) -> Verdict {
         "EnterWorktree" | "ExitWorktree" => {
             Some("worktrees are made and removed for you; stay in your own.".to_owned())
         }
-        "Agent" | "Task" => event.input_text("isolation").map(|_| {
-            "an agent of yours works in your worktree; leave `isolation` out.".to_owned()
-        }),
+        "Agent" | "Task" => event
+            .input_text("isolation")
+            .map(|_| "an agent of yours works in your worktree; leave `isolation` out.".to_owned()),
         name => name
             .strip_prefix("mcp__")
             .and_then(|name| servers::denial(name, &event.tool_input, &cwd, bounds)),

@@ -192,9 +192,7 @@ impl Bounds {
     /// Whether what binds the worktree is lost with a resolved path.
     #[must_use]
     pub fn holds_own_settings(&self, real: &Path) -> bool {
-        self.is_own_settings(real)
-            || real == self.worktree
-            || real == self.worktree.join(".claude")
+        self.is_own_settings(real) || real == self.worktree || real == self.worktree.join(".claude")
     }
 
     /// The worktree's copy of a file of the main checkout.

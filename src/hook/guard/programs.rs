@@ -7,29 +7,203 @@ use super::walk::{Step, Walk};
 
 /// Programs that change nothing by what they are told: paths outside may be named to them.
 const READERS: &[&str] = &[
-    ":", "[", "[[", "ag", "arch", "b2sum", "base32", "base64", "basename", "bat", "break", "bzcat",
-    "cal", "cat", "cksum", "clear", "cloc", "cmp", "colordiff", "column", "comm", "continue",
-    "cut", "date", "delta", "df", "diff", "diff3", "dir", "dirname", "du", "echo", "egrep", "exa",
-    "exit", "expand", "expr", "eza", "factor", "false", "fgrep", "file", "fmt", "fold", "free",
-    "getconf", "getent", "grep", "groups", "hash", "head", "hexdump", "hexyl", "hostname", "icdiff",
-    "id", "jobs", "join", "jq", "kill", "ldd", "less", "let", "local", "locale", "locate",
-    "logname", "ls", "lsof", "lscpu", "man", "md5", "md5sum", "more", "nl", "nm", "nproc",
-    "numfmt", "objdump", "od", "paste", "pgrep", "pidof", "popd", "pr", "printenv", "printf",
-    "ps", "pwd", "readelf", "readlink", "realpath", "return", "rev", "rg", "seq", "set",
-    "sha1sum", "sha224sum", "sha256sum", "sha384sum", "sha512sum", "shasum", "shift", "shopt",
-    "size", "sleep", "stat", "strings", "sum", "tac", "tail", "test", "tokei", "top", "tput", "tr",
-    "true", "tsort", "tty", "type", "typeset", "ulimit", "umask", "uname", "unexpand", "unset",
-    "uptime", "users", "vmstat", "wait", "wc", "whatis", "whereis", "which", "who", "whoami",
-    "xzcat", "yes", "zcat", "zgrep", "zipinfo", "zless", "zstdcat", "disown", "bg", "fg", "times",
-    "hostnamectl", "pkill", "killall", "uuidgen", "tldr", "ll",
+    ":",
+    "[",
+    "[[",
+    "ag",
+    "arch",
+    "b2sum",
+    "base32",
+    "base64",
+    "basename",
+    "bat",
+    "break",
+    "bzcat",
+    "cal",
+    "cat",
+    "cksum",
+    "clear",
+    "cloc",
+    "cmp",
+    "colordiff",
+    "column",
+    "comm",
+    "continue",
+    "cut",
+    "date",
+    "delta",
+    "df",
+    "diff",
+    "diff3",
+    "dir",
+    "dirname",
+    "du",
+    "echo",
+    "egrep",
+    "exa",
+    "exit",
+    "expand",
+    "expr",
+    "eza",
+    "factor",
+    "false",
+    "fgrep",
+    "file",
+    "fmt",
+    "fold",
+    "free",
+    "getconf",
+    "getent",
+    "grep",
+    "groups",
+    "hash",
+    "head",
+    "hexdump",
+    "hexyl",
+    "hostname",
+    "icdiff",
+    "id",
+    "jobs",
+    "join",
+    "jq",
+    "kill",
+    "ldd",
+    "less",
+    "let",
+    "local",
+    "locale",
+    "locate",
+    "logname",
+    "ls",
+    "lsof",
+    "lscpu",
+    "man",
+    "md5",
+    "md5sum",
+    "more",
+    "nl",
+    "nm",
+    "nproc",
+    "numfmt",
+    "objdump",
+    "od",
+    "paste",
+    "pgrep",
+    "pidof",
+    "popd",
+    "pr",
+    "printenv",
+    "printf",
+    "ps",
+    "pwd",
+    "readelf",
+    "readlink",
+    "realpath",
+    "return",
+    "rev",
+    "rg",
+    "seq",
+    "set",
+    "sha1sum",
+    "sha224sum",
+    "sha256sum",
+    "sha384sum",
+    "sha512sum",
+    "shasum",
+    "shift",
+    "shopt",
+    "size",
+    "sleep",
+    "stat",
+    "strings",
+    "sum",
+    "tac",
+    "tail",
+    "test",
+    "tokei",
+    "top",
+    "tput",
+    "tr",
+    "true",
+    "tsort",
+    "tty",
+    "type",
+    "typeset",
+    "ulimit",
+    "umask",
+    "uname",
+    "unexpand",
+    "unset",
+    "uptime",
+    "users",
+    "vmstat",
+    "wait",
+    "wc",
+    "whatis",
+    "whereis",
+    "which",
+    "who",
+    "whoami",
+    "xzcat",
+    "yes",
+    "zcat",
+    "zgrep",
+    "zipinfo",
+    "zless",
+    "zstdcat",
+    "disown",
+    "bg",
+    "fg",
+    "times",
+    "hostnamectl",
+    "pkill",
+    "killall",
+    "uuidgen",
+    "tldr",
+    "ll",
 ];
 
 /// Programs that change, make or take away every file that they name.
 const CHANGERS: &[&str] = &[
-    "touch", "mkdir", "truncate", "chmod", "chown", "chgrp", "tee", "mkfifo", "mknod", "setfacl",
-    "chattr", "fallocate", "split", "csplit", "gzip", "gunzip", "bzip2", "bunzip2", "xz", "unxz",
-    "zstd", "unzstd", "lz4", "dos2unix", "unix2dos", "ed", "ex", "vi", "vim", "nvim", "nano",
-    "emacs", "sponge", "zip", "mktemp", "logger", "rename", "pico", "sqlite3",
+    "touch",
+    "mkdir",
+    "truncate",
+    "chmod",
+    "chown",
+    "chgrp",
+    "tee",
+    "mkfifo",
+    "mknod",
+    "setfacl",
+    "chattr",
+    "fallocate",
+    "split",
+    "csplit",
+    "gzip",
+    "gunzip",
+    "bzip2",
+    "bunzip2",
+    "xz",
+    "unxz",
+    "zstd",
+    "unzstd",
+    "lz4",
+    "dos2unix",
+    "unix2dos",
+    "ed",
+    "ex",
+    "vi",
+    "vim",
+    "nvim",
+    "nano",
+    "emacs",
+    "sponge",
+    "zip",
+    "mktemp",
+    "logger",
+    "rename",
+    "pico",
+    "sqlite3",
 ];
 
 /// Programs that take away what they name.
@@ -50,10 +224,18 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("ionice", &["-c", "-n", "--class", "--classdata"]),
     ("chrt", &[]),
     ("taskset", &[]),
-    ("stdbuf", &["-i", "-o", "-e", "--input", "--output", "--error"]),
+    (
+        "stdbuf",
+        &["-i", "-o", "-e", "--input", "--output", "--error"],
+    ),
     ("timeout", &["-s", "-k", "--signal", "--kill-after"]),
     ("gtimeout", &["-s", "-k", "--signal", "--kill-after"]),
-    ("sudo", &["-u", "-g", "-h", "-p", "-U", "-C", "-T", "-r", "-t", "--user", "--group"]),
+    (
+        "sudo",
+        &[
+            "-u", "-g", "-h", "-p", "-U", "-C", "-T", "-r", "-t", "--user", "--group",
+        ],
+    ),
     ("doas", &["-u", "-C"]),
     ("time", &["-f", "--format"]),
     ("watch", &["-n", "-d", "--interval"]),
@@ -75,22 +257,81 @@ const WRAPPERS: &[(&str, &[&str])] = &[
 
 /// Programs that run others where nothing is seen of it, or as somebody else, or later.
 const BEYOND: &[&str] = &[
-    "chroot", "nsenter", "unshare", "systemd-run", "at", "batch", "crontab", "tmux", "screen",
-    "su", "runuser", "mount", "umount", "machinectl", "pkexec", "bwrap", "firejail", "fusermount",
-    "losetup", "mkfs", "sysctl", "insmod", "gdb", "debugfs", "abduco", "dtach", "zellij",
+    "chroot",
+    "nsenter",
+    "unshare",
+    "systemd-run",
+    "at",
+    "batch",
+    "crontab",
+    "tmux",
+    "screen",
+    "su",
+    "runuser",
+    "mount",
+    "umount",
+    "machinectl",
+    "pkexec",
+    "bwrap",
+    "firejail",
+    "fusermount",
+    "losetup",
+    "mkfs",
+    "sysctl",
+    "insmod",
+    "gdb",
+    "debugfs",
+    "abduco",
+    "dtach",
+    "zellij",
 ];
 
 /// Shells, whose scripts are looked at.
-const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "ash", "mksh", "rbash", "fish"];
+const SHELLS: &[&str] = &[
+    "sh", "bash", "dash", "zsh", "ksh", "ash", "mksh", "rbash", "fish",
+];
 
 /// Flags of any program that name what it writes.
 const OUTPUTS: &[&str] = &[
-    "-o", "-O", "--output", "--out", "--outfile", "--out-file", "--outdir", "--out-dir",
-    "--output-dir", "--output-file", "--output-directory", "--outFile", "--outDir", "--target-dir",
-    "--artifact-dir", "--prefix", "--root", "--root-dir", "--dest", "--destdir", "--destination",
-    "--target-directory", "--install-dir", "--logfile", "--log-file", "--basetemp", "--rootdir",
-    "--cache-dir", "--coverprofile", "-coverprofile", "--report-file", "--save", "--directory",
-    "--manifest-path", "--cwd", "--project", "--file-prefix", "--basedir", "--userconfig",
+    "-o",
+    "-O",
+    "--output",
+    "--out",
+    "--outfile",
+    "--out-file",
+    "--outdir",
+    "--out-dir",
+    "--output-dir",
+    "--output-file",
+    "--output-directory",
+    "--outFile",
+    "--outDir",
+    "--target-dir",
+    "--artifact-dir",
+    "--prefix",
+    "--root",
+    "--root-dir",
+    "--dest",
+    "--destdir",
+    "--destination",
+    "--target-directory",
+    "--install-dir",
+    "--logfile",
+    "--log-file",
+    "--basetemp",
+    "--rootdir",
+    "--cache-dir",
+    "--coverprofile",
+    "-coverprofile",
+    "--report-file",
+    "--save",
+    "--directory",
+    "--manifest-path",
+    "--cwd",
+    "--project",
+    "--file-prefix",
+    "--basedir",
+    "--userconfig",
 ];
 
 /// Interpreters, and their flags behind which a program stands.
@@ -122,8 +363,14 @@ const INTERPRETERS: &[(&str, &[&str])] = &[
 
 /// Variables by which programs are made to load or run what they would not.
 const LOADERS: &[&str] = &[
-    "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "ENV",
-    "PROMPT_COMMAND", "ZDOTDIR",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "DYLD_INSERT_LIBRARIES",
+    "BASH_ENV",
+    "ENV",
+    "PROMPT_COMMAND",
+    "ZDOTDIR",
 ];
 
 /// Whether a variable may be set.
@@ -134,8 +381,18 @@ pub fn variable(walk: &mut Walk<'_>, name: &str, values: &[Field]) -> Step {
     // What programs write to, and where they look for what they run.
     let writes = matches!(
         name,
-        "TMPDIR" | "TMP" | "TEMP" | "CARGO_TARGET_DIR" | "DESTDIR" | "BASH_ENV" | "ENV" | "HISTFILE"
-            | "GIT_TRACE" | "INIT_CWD" | "npm_config_prefix" | "NPM_CONFIG_PREFIX"
+        "TMPDIR"
+            | "TMP"
+            | "TEMP"
+            | "CARGO_TARGET_DIR"
+            | "DESTDIR"
+            | "BASH_ENV"
+            | "ENV"
+            | "HISTFILE"
+            | "GIT_TRACE"
+            | "INIT_CWD"
+            | "npm_config_prefix"
+            | "NPM_CONFIG_PREFIX"
     );
     for field in values {
         if writes && value::beginning(field).contains('/') {
@@ -286,7 +543,10 @@ pub fn check(
             return Ok(Flow::Unknown);
         }
         "alias" => {
-            if rest.iter().any(|field| value::beginning(field).contains('=')) {
+            if rest
+                .iter()
+                .any(|field| value::beginning(field).contains('='))
+            {
                 return Err("an alias hides what is run; write the command out.".to_owned());
             }
             return Ok(Flow::Unknown);
@@ -416,8 +676,10 @@ fn passed(name: &str, rest: &[Field], input: &Flow) -> Flow {
     let named = plain(rest);
     match name {
         "pwd" => Flow::Unknown,
-        "date" | "id" | "nproc" | "seq" | "uname" | "whoami" | "hostname" | "wc" | "expr" | "arch"
-        | "uuidgen" | "logname" | "tty" | "pgrep" | "pidof" | "cksum" | "stat" => Flow::Atoms,
+        "date" | "id" | "nproc" | "seq" | "uname" | "whoami" | "hostname" | "wc" | "expr"
+        | "arch" | "uuidgen" | "logname" | "tty" | "pgrep" | "pidof" | "cksum" | "stat" => {
+            Flow::Atoms
+        }
         "basename" => Flow::Atoms,
         "dirname" | "realpath" | "readlink" => match named.as_slice() {
             [one] => match (name, value::known(one), one.as_slice()) {
@@ -436,7 +698,10 @@ fn passed(name: &str, rest: &[Field], input: &Flow) -> Flow {
         "grep" | "egrep" | "fgrep" | "rg" | "ag" => {
             let lists = has_letter(rest, 'l')
                 || has_letter(rest, 'L')
-                || has(rest, &["--files-with-matches", "--files", "--files-without-match"]);
+                || has(
+                    rest,
+                    &["--files-with-matches", "--files", "--files-without-match"],
+                );
             let from = if name == "rg" && has(rest, &["--files"]) {
                 &named[..]
             } else {
@@ -444,7 +709,8 @@ fn passed(name: &str, rest: &[Field], input: &Flow) -> Flow {
             };
             if lists && from.iter().all(|f| stays(f)) {
                 Flow::Below
-            } else if !lists && from.is_empty() && !has_letter(rest, 'o') && !has_letter(rest, 'r') {
+            } else if !lists && from.is_empty() && !has_letter(rest, 'o') && !has_letter(rest, 'r')
+            {
                 kept(input)
             } else {
                 Flow::Unknown
@@ -459,7 +725,11 @@ fn passed(name: &str, rest: &[Field], input: &Flow) -> Flow {
         "tr" => {
             let from_to: Vec<String> = named.iter().filter_map(|f| value::known(f)).collect();
             match from_to.as_slice() {
-                [a, b] if [a, b].iter().all(|t| ["\\n", "\\0", " ", "\\t"].contains(&t.as_str())) => {
+                [a, b]
+                    if [a, b]
+                        .iter()
+                        .all(|t| ["\\n", "\\0", " ", "\\t"].contains(&t.as_str())) =>
+                {
                     kept(input)
                 }
                 _ => Flow::Unknown,
@@ -572,13 +842,7 @@ pub fn other(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step {
     Ok(())
 }
 
-fn foreign_token(
-    walk: &Walk<'_>,
-    name: &str,
-    field: &[Seg],
-    token: &str,
-    container: bool,
-) -> Step {
+fn foreign_token(walk: &Walk<'_>, name: &str, field: &[Seg], token: &str, container: bool) -> Step {
     let bounds = walk.bounds;
     for folder in walk.state.folders.iter().flatten() {
         let real = bounds.resolve(token, folder);
@@ -642,7 +906,8 @@ fn wrapped(
         } else if flags.contains(&text.as_str()) {
             at += 1;
         } else if text.starts_with('-') && text.len() > 1 {
-            if name == "sudo" && (text.contains('i') || text.contains('s')) && !text.contains("--") {
+            if name == "sudo" && (text.contains('i') || text.contains('s')) && !text.contains("--")
+            {
                 return shell(walk, "sh", &rest[at + 1..], input).map(|()| Flow::Unknown);
             }
         } else if let Some((variable, value)) = value::split_once(field, '=')
@@ -866,7 +1131,9 @@ fn interpreter(
     }
     if programs.is_empty() {
         let file = plain(rest).first().map(|f| value::beginning(f));
-        let reads_input = file.as_deref().is_none_or(|file| file == "-" || file == "/dev/stdin");
+        let reads_input = file
+            .as_deref()
+            .is_none_or(|file| file == "-" || file == "/dev/stdin");
         if reads_input && let Flow::Text(text) = input {
             walk.code(text)?;
         }
@@ -926,7 +1193,10 @@ fn read(walk: &mut Walk<'_>, rest: &[Field], input: &Flow) -> Step {
             continue;
         }
         if text.starts_with('-') {
-            skip = matches!(text.as_str(), "-d" | "-p" | "-n" | "-N" | "-t" | "-u" | "-i" | "-C");
+            skip = matches!(
+                text.as_str(),
+                "-d" | "-p" | "-n" | "-N" | "-t" | "-u" | "-i" | "-C"
+            );
             continue;
         }
         let values = match (input, text.as_str()) {
@@ -959,7 +1229,11 @@ fn print(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step<Flow> {
     let all: Option<Vec<String>> = words.iter().map(|field| value::known(field)).collect();
     let Some(all) = all else {
         return Ok(match rest {
-            [one] if one.iter().all(|seg| *seg == Seg::Below || *seg == Seg::Atom) => {
+            [one]
+                if one
+                    .iter()
+                    .all(|seg| *seg == Seg::Below || *seg == Seg::Atom) =>
+            {
                 Flow::of_field(one)
             }
             _ => Flow::Unknown,
@@ -969,7 +1243,10 @@ fn print(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step<Flow> {
     if name == "printf" {
         // Only the plainest format is worked out.
         let plain_format = all.first().is_some_and(|f| {
-            matches!(f.as_str(), "%s" | "%s\\n" | "%s\\0" | "%s " | "%b" | "%b\\n")
+            matches!(
+                f.as_str(),
+                "%s" | "%s\\n" | "%s\\0" | "%s " | "%b" | "%b\\n"
+            )
         });
         if plain_format {
             text = all[1..].join("\n");
@@ -1053,9 +1330,7 @@ fn find(walk: &mut Walk<'_>, rest: &[Field], input: &Flow) -> Step<Flow> {
                 prints = false;
                 let end = rest[at + 1..]
                     .iter()
-                    .position(|f| {
-                        matches!(value::known(f).as_deref(), Some(";" | "+"))
-                    })
+                    .position(|f| matches!(value::known(f).as_deref(), Some(";" | "+")))
                     .map_or(rest.len(), |end| at + 1 + end);
                 for start in &found {
                     let words: Vec<Field> = rest[at + 1..end]
@@ -1132,8 +1407,20 @@ fn fd(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
 
 fn xargs(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step<Flow> {
     const TAKES: &[&str] = &[
-        "-n", "-P", "-d", "-s", "-L", "-E", "-a", "-j", "--max-args", "--max-procs",
-        "--delimiter", "--arg-file", "--jobs", "--colsep",
+        "-n",
+        "-P",
+        "-d",
+        "-s",
+        "-L",
+        "-E",
+        "-a",
+        "-j",
+        "--max-args",
+        "--max-procs",
+        "--delimiter",
+        "--arg-file",
+        "--jobs",
+        "--colsep",
     ];
     let mut at = 0;
     let mut sign: Option<String> = (name == "parallel").then(|| "{}".to_owned());
@@ -1144,7 +1431,11 @@ fn xargs(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step<
             at += 1;
             sign = rest.get(at).and_then(|f| value::known(f));
         } else if text.starts_with("-I") || text.starts_with("-i") {
-            sign = Some(if text.len() > 2 { text[2..].to_owned() } else { "{}".to_owned() });
+            sign = Some(if text.len() > 2 {
+                text[2..].to_owned()
+            } else {
+                "{}".to_owned()
+            });
         } else if TAKES.contains(&text.as_str()) {
             if text == "-a" || text == "--arg-file" {
                 given = vec![vec![Seg::Unknown]];
@@ -1176,7 +1467,11 @@ fn xargs(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step<
     if given.is_empty() {
         given.push(vec![Seg::Unknown]);
     }
-    let signed = |sign: &String| words.iter().any(|w| value::shown(w).contains(sign.as_str()));
+    let signed = |sign: &String| {
+        words
+            .iter()
+            .any(|w| value::shown(w).contains(sign.as_str()))
+    };
     if name == "parallel" && !sign.as_ref().is_some_and(signed) {
         words.push(value::text("{}"));
     }
@@ -1206,10 +1501,12 @@ fn sed(walk: &mut Walk<'_>, rest: &[Field]) -> Step {
     let in_place = rest.iter().any(|field| {
         let text = value::beginning(field);
         text.starts_with("--in-place")
-            || text.starts_with('-') && !text.starts_with("--") && text[1..]
-                .chars()
-                .take_while(|c| "nrEszubi".contains(*c))
-                .any(|c| c == 'i')
+            || text.starts_with('-')
+                && !text.starts_with("--")
+                && text[1..]
+                    .chars()
+                    .take_while(|c| "nrEszubi".contains(*c))
+                    .any(|c| c == 'i')
     });
     let scripts = values_of(rest, &["-e", "--expression"]);
     let files = values_of(rest, &["-f", "--file"]);
@@ -1241,9 +1538,8 @@ fn sed_script(walk: &mut Walk<'_>, text: &str) -> Step {
             .find(|c| **c != ' ')
             .copied()
             .unwrap_or(';');
-        let command = ";}{/$!,|#@\n".contains(before)
-            || before.is_ascii_digit()
-            || "gpIimM".contains(before);
+        let command =
+            ";}{/$!,|#@\n".contains(before) || before.is_ascii_digit() || "gpIimM".contains(before);
         if !command {
             continue;
         }
@@ -1364,17 +1660,26 @@ fn tar(walk: &mut Walk<'_>, rest: &[Field]) -> Step {
     for folder in values_of(rest, &["-C", "--directory", "--one-top-level"]) {
         walk.write("`tar` in", &folder)?;
     }
-    let first = rest.first().map(|f| value::beginning(f)).unwrap_or_default();
+    let first = rest
+        .first()
+        .map(|f| value::beginning(f))
+        .unwrap_or_default();
     let letters = first.trim_start_matches('-');
     let long = first.starts_with("--");
     let creates = !long && letters.contains(['c', 'r', 'u', 'A'])
-        || has(rest, &["-c", "--create", "--append", "--update", "-r", "-u"])
+        || has(
+            rest,
+            &["-c", "--create", "--append", "--update", "-r", "-u"],
+        )
         || has_letter(rest, 'c');
     if creates {
         for file in values_of(rest, &["-f", "--file"]) {
             walk.write("`tar` to", &file)?;
         }
-        if !long && letters.contains('f') && let Some(file) = rest.get(1) {
+        if !long
+            && letters.contains('f')
+            && let Some(file) = rest.get(1)
+        {
             walk.write("`tar` to", file)?;
         }
     }
@@ -1408,18 +1713,38 @@ fn unpack(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
 
 fn fetch(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
     const TO: &[&str] = &[
-        "-o", "-O", "--output", "--output-dir", "--output-document", "-P", "--directory-prefix",
-        "-D", "--dump-header", "-c", "--cookie-jar", "--trace", "--trace-ascii", "-d", "--dir",
-        "--output-file", "-a", "--append-output",
+        "-o",
+        "-O",
+        "--output",
+        "--output-dir",
+        "--output-document",
+        "-P",
+        "--directory-prefix",
+        "-D",
+        "--dump-header",
+        "-c",
+        "--cookie-jar",
+        "--trace",
+        "--trace-ascii",
+        "-d",
+        "--dir",
+        "--output-file",
+        "-a",
+        "--append-output",
     ];
     for target in values_of(rest, TO) {
         let text = value::beginning(&target);
-        if text.starts_with(['/', '~', '.']) && text != "." || target.first() == Some(&Seg::Unknown) && name != "curl" {
+        if text.starts_with(['/', '~', '.']) && text != "."
+            || target.first() == Some(&Seg::Unknown) && name != "curl"
+        {
             walk.write(&format!("`{name}` to"), &target)?;
         }
     }
     for field in rest {
-        if value::beginning(field).to_lowercase().starts_with("file://") {
+        if value::beginning(field)
+            .to_lowercase()
+            .starts_with("file://")
+        {
             continue;
         }
     }
@@ -1481,15 +1806,20 @@ fn change(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step
         "sqlite3" => named.truncate(1),
         _ => {}
     }
-    let reads_only = matches!(name, "gzip" | "gunzip" | "bzip2" | "bunzip2" | "xz" | "unxz" | "zstd" | "unzstd" | "lz4")
-        && (has_letter(rest, 'c') || has_letter(rest, 't') || has_letter(rest, 'l'));
+    let reads_only = matches!(
+        name,
+        "gzip" | "gunzip" | "bzip2" | "bunzip2" | "xz" | "unxz" | "zstd" | "unzstd" | "lz4"
+    ) && (has_letter(rest, 'c') || has_letter(rest, 't') || has_letter(rest, 'l'));
     if reads_only {
         return Ok(Flow::Unknown);
     }
     if matches!(name, "split" | "csplit") && named.len() > 1 {
         named.remove(0);
     }
-    if matches!(name, "split" | "csplit" | "vi" | "vim" | "nvim" | "emacs" | "ed" | "ex") {
+    if matches!(
+        name,
+        "split" | "csplit" | "vi" | "vim" | "nvim" | "emacs" | "ed" | "ex"
+    ) {
         at_home(walk, name)?;
         for field in rest {
             if let Some(text) = value::known(field) {
@@ -1503,7 +1833,11 @@ fn change(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step
     for field in named.iter().filter(|field| !skip.contains(field)) {
         walk.write(&what, field)?;
     }
-    Ok(if name == "tee" { input.clone() } else { Flow::None })
+    Ok(if name == "tee" {
+        input.clone()
+    } else {
+        Flow::None
+    })
 }
 
 fn has_reference(rest: &[Field]) -> bool {
@@ -1514,14 +1848,28 @@ fn has_reference(rest: &[Field]) -> bool {
 fn copy(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
     let what = format!("`{name}` to");
     let links = name == "cp"
-        && (has(rest, &["--link", "--symbolic-link"]) || has_letter(rest, 'l') || has_letter(rest, 's'));
+        && (has(rest, &["--link", "--symbolic-link"])
+            || has_letter(rest, 'l')
+            || has_letter(rest, 's'));
     let targets = targets(rest);
     for target in &targets {
         walk.write(&what, target)?;
     }
     let skip = values_of(
         rest,
-        &["-m", "-o", "-g", "--mode", "--owner", "--group", "-e", "--exclude", "--include", "-f", "--filter"],
+        &[
+            "-m",
+            "-o",
+            "-g",
+            "--mode",
+            "--owner",
+            "--group",
+            "-e",
+            "--exclude",
+            "--include",
+            "-f",
+            "--filter",
+        ],
     );
     let named: Vec<&Field> = plain(rest)
         .into_iter()
@@ -1547,7 +1895,16 @@ fn copy(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
                 }
             }
         }
-        for folder in values_of(rest, &["--backup-dir", "--log-file", "--temp-dir", "-T", "--partial-dir"]) {
+        for folder in values_of(
+            rest,
+            &[
+                "--backup-dir",
+                "--log-file",
+                "--temp-dir",
+                "-T",
+                "--partial-dir",
+            ],
+        ) {
             walk.write(&what, &folder)?;
         }
         for shell in values_of(rest, &["-e", "--rsh"]) {
@@ -1561,7 +1918,12 @@ fn copy(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
     {
         let remote = name == "scp" || name == "rsync";
         let text = value::beginning(last);
-        if !(remote && text.split('/').next().is_some_and(|host| host.contains(':'))) {
+        if !(remote
+            && text
+                .split('/')
+                .next()
+                .is_some_and(|host| host.contains(':')))
+        {
             walk.write(&what, last)?;
         }
     }

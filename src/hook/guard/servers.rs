@@ -45,9 +45,11 @@ pub fn denial(name: &str, input: &Value, cwd: &Path, bounds: &Bounds) -> Option<
             && !path.contains('\n')
             && (path.starts_with(['/', '~']) || path.split('/').any(|part| part == ".."));
         let key = key.to_lowercase();
-        let named = ["path", "file", "dir", "folder", "dest", "source", "target", "uri", "cwd"]
-            .iter()
-            .any(|part| key.contains(part));
+        let named = [
+            "path", "file", "dir", "folder", "dest", "source", "target", "uri", "cwd",
+        ]
+        .iter()
+        .any(|part| key.contains(part));
         let real = bounds.resolve(path, cwd);
         let bad = bounds.is_foreign(&real) && (path_like || named)
             || changes && named && !bounds.is_own(&real)
@@ -68,7 +70,9 @@ fn visit(value: &Value, key: &str, see: &mut impl FnMut(&str, &str)) {
     match value {
         Value::String(text) => see(key, text),
         Value::Array(items) => items.iter().for_each(|item| visit(item, key, see)),
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| visit(value, key, see)),
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(key, value)| visit(value, key, see)),
         _ => {}
     }
 }

@@ -110,7 +110,9 @@ pub enum Where {
 pub fn resolve(field: &[Seg], cwd: Option<&Path>, bounds: &Bounds) -> Where {
     if let Some(text) = known(field) {
         return match cwd {
-            _ if text.starts_with('/') => Where::At(vec![bounds.resolve_plain(&text, "/".as_ref())]),
+            _ if text.starts_with('/') => {
+                Where::At(vec![bounds.resolve_plain(&text, "/".as_ref())])
+            }
             Some(cwd) => Where::At(vec![bounds.resolve_plain(&text, cwd)]),
             None => Where::Unknown,
         };

@@ -136,10 +136,12 @@ impl<'a> Walk<'a> {
         self.state
             .folders
             .iter()
-            .filter_map(|folder| match value::resolve(field, folder.as_deref(), self.bounds) {
-                Where::At(paths) => Some(paths),
-                _ => None,
-            })
+            .filter_map(
+                |folder| match value::resolve(field, folder.as_deref(), self.bounds) {
+                    Where::At(paths) => Some(paths),
+                    _ => None,
+                },
+            )
             .flatten()
             .collect()
     }
@@ -325,7 +327,11 @@ impl<'a> Walk<'a> {
                 Flow::None
             }
         };
-        Ok(if kept { flow } else { Flow::Text(String::new()) })
+        Ok(if kept {
+            flow
+        } else {
+            Flow::Text(String::new())
+        })
     }
 
     /// Commands of a group read what is piped into the group.
@@ -491,10 +497,9 @@ impl<'a> Walk<'a> {
                 let read = std::io::Read::read(&mut std::io::Read::take(file, 64), &mut start);
                 let start = &start[..read.unwrap_or(0)];
                 start.starts_with(b"#!")
-                    && start
-                        .split(|b| *b == b'\n')
-                        .next()
-                        .is_some_and(|line| line.ends_with(b"sh") || line.windows(3).any(|w| w == b"sh "))
+                    && start.split(|b| *b == b'\n').next().is_some_and(|line| {
+                        line.ends_with(b"sh") || line.windows(3).any(|w| w == b"sh ")
+                    })
             });
             if script && path.starts_with(self.bounds.worktree())
                 || script && self.bounds.place(&path) == Place::Scratch
@@ -527,9 +532,10 @@ impl<'a> Walk<'a> {
     pub fn positional(&mut self, arguments: &[Field]) {
         for at in 1..=9_usize {
             let value = arguments.get(at - 1).cloned();
-            self.state
-                .variables
-                .set(&at.to_string(), vec![value.unwrap_or_else(|| value::text(""))]);
+            self.state.variables.set(
+                &at.to_string(),
+                vec![value.unwrap_or_else(|| value::text(""))],
+            );
         }
         let all = if arguments.is_empty() {
             vec![value::text("")]
@@ -617,7 +623,9 @@ impl<'a> Walk<'a> {
         let mut fields: Vec<(Field, bool)> = vec![(Vec::new(), false)];
         for (at, piece) in pieces.iter().enumerate() {
             let (values, splits) = match piece {
-                Piece::Text { text, quoted } => (vec![self.tilde(text, *quoted, at, pieces)], false),
+                Piece::Text { text, quoted } => {
+                    (vec![self.tilde(text, *quoted, at, pieces)], false)
+                }
                 Piece::Glob(pattern) if split => (vec![vec![Seg::Glob(pattern.clone())]], false),
                 Piece::Glob(pattern) => (vec![value::text(pattern)], false),
                 Piece::Mark(c) => (vec![value::text(&c.to_string())], false),
@@ -786,10 +794,7 @@ impl<'a> Walk<'a> {
             "OLDPWD" | "_" | "IFS" => None,
             // Not of the shell: the client gives it to hooks only.
             _ if name.starts_with("CLAUDE_PROJECT") || name.starts_with("CLAUDE_PLUGIN") => None,
-            _ => self
-                .bounds
-                .var(name)
-                .map(|text| vec![value::text(text)]),
+            _ => self.bounds.var(name).map(|text| vec![value::text(text)]),
         }
     }
 

@@ -40,7 +40,9 @@ fn at_depth(text: &str, depth: usize) -> Read<Script> {
     };
     let script = reader.list()?;
     if reader.peek().is_some() {
-        return Err(ShellFault::Syntax("a bracket or a word closes what was not opened"));
+        return Err(ShellFault::Syntax(
+            "a bracket or a word closes what was not opened",
+        ));
     }
     reader.take_heredocs();
     if reader.heredocs.is_empty() {
@@ -183,7 +185,11 @@ impl Reader<'_> {
                     None | Some(')') => return Ok(script),
                     Some(';') => {
                         // `;;` and its kind end a part of a `case`.
-                        if reader.chars.get(reader.at + 1).is_some_and(|c| ";&".contains(*c)) {
+                        if reader
+                            .chars
+                            .get(reader.at + 1)
+                            .is_some_and(|c| ";&".contains(*c))
+                        {
                             return Ok(script);
                         }
                         return Err(ShellFault::Syntax("a `;` has no command in front of it"));
@@ -199,7 +205,11 @@ impl Reader<'_> {
                         chain.background = true;
                     }
                     Some(';') => {
-                        if !reader.chars.get(reader.at + 1).is_some_and(|c| ";&".contains(*c)) {
+                        if !reader
+                            .chars
+                            .get(reader.at + 1)
+                            .is_some_and(|c| ";&".contains(*c))
+                        {
                             reader.at += 1;
                         }
                     }
@@ -433,9 +443,7 @@ impl Reader<'_> {
                 self.blanks();
                 match self.peek() {
                     None | Some('\n' | ';') => break,
-                    Some('&' | '|' | '(' | ')' | '<' | '>')
-                        if !self.substitutes_process() =>
-                    {
+                    Some('&' | '|' | '(' | ')' | '<' | '>') if !self.substitutes_process() => {
                         return Err(ShellFault::Syntax("a `for` is not complete"));
                     }
                     _ => list.extend(self.word()?),
@@ -595,7 +603,10 @@ impl Reader<'_> {
     fn assignment(&mut self) -> Read<Option<Assignment>> {
         let start = self.at;
         let mut name = String::new();
-        while let Some(c) = self.peek().filter(|c| c.is_ascii_alphanumeric() || *c == '_') {
+        while let Some(c) = self
+            .peek()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+        {
             name.push(c);
             self.at += 1;
         }
@@ -610,8 +621,14 @@ impl Reader<'_> {
             self.at = start;
             return Ok(None);
         }
-        if odd && self.chars[start..self.at].iter().any(|c| "$`\\'\"".contains(*c)) {
-            return Err(ShellFault::Syntax("an element of an array has a computed place"));
+        if odd
+            && self.chars[start..self.at]
+                .iter()
+                .any(|c| "$`\\'\"".contains(*c))
+        {
+            return Err(ShellFault::Syntax(
+                "an element of an array has a computed place",
+            ));
         }
         if self.peek() != Some('(') {
             let values = if self.peek().is_none_or(ends_word) && !self.substitutes_process() {
@@ -967,7 +984,9 @@ impl Reader<'_> {
                 pieces.push(Piece::Command { script, quoted });
             }
             Some('[') => {
-                return Err(ShellFault::Syntax("`$[` is an old way to compute; write `$((`"));
+                return Err(ShellFault::Syntax(
+                    "`$[` is an old way to compute; write `$((`",
+                ));
             }
             Some('{') => {
                 self.at += 1;
@@ -985,7 +1004,10 @@ impl Reader<'_> {
             }
             Some(c) if c.is_ascii_alphabetic() || c == '_' => {
                 let mut name = String::new();
-                while let Some(c) = self.peek().filter(|c| c.is_ascii_alphanumeric() || *c == '_') {
+                while let Some(c) = self
+                    .peek()
+                    .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+                {
                     name.push(c);
                     self.at += 1;
                 }
@@ -1012,7 +1034,10 @@ impl Reader<'_> {
         let mut name = String::new();
         match self.peek().ok_or(OPEN)? {
             c if c.is_ascii_alphanumeric() || c == '_' => {
-                while let Some(c) = self.peek().filter(|c| c.is_ascii_alphanumeric() || *c == '_') {
+                while let Some(c) = self
+                    .peek()
+                    .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+                {
                     name.push(c);
                     self.at += 1;
                 }
@@ -1204,7 +1229,10 @@ impl Reader<'_> {
 
 /// Whether a character ends an unquoted word.
 fn ends_word(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>')
+    matches!(
+        c,
+        ' ' | '\t' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>'
+    )
 }
 
 /// Whether a line ends with a backslash that is not itself behind one.
