@@ -104,7 +104,7 @@ case $prefix in
     /*) ;;
     *) prefix=$here/$prefix ;;
 esac
-programs='orchestra orchestra-command orchestra-guard orchestra-heartbeat orchestra-statusline
+programs='orchestra orchestra-announce orchestra-command orchestra-guard orchestra-heartbeat orchestra-statusline
 orchestration-start instance-complete integration-complete'
 parts='.claude-plugin hooks commands agents install.sh LICENSE README.md CHANGELOG.md'
 

@@ -9,6 +9,7 @@ pub mod conduct;
 pub mod core;
 pub mod format;
 pub mod git;
+pub mod github;
 pub mod hook;
 pub mod integrate;
 pub mod store;

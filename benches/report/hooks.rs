@@ -44,10 +44,15 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
     let prompt = with(json!({
         "hook_event_name": "UserPromptSubmit", "prompt": "What does this function do?",
     }));
+    let expansion = with(json!({
+        "hook_event_name": "UserPromptExpansion", "expansion_type": "slash_command",
+        "command_name": "other:review", "command_args": "main", "prompt": "/other:review main",
+    }));
     for (name, event) in [
         ("orchestra-guard", &tool),
         ("orchestra-heartbeat", &used),
         ("orchestration-start", &prompt),
+        ("orchestra-command", &expansion),
         ("orchestra-statusline", &prompt),
     ] {
         let program = options.program.with_file_name(name);

@@ -27,6 +27,9 @@ use crate::format::plan_file::{self, Parsed};
 /// How often faults go back before it is given up.
 const ROUNDS: u32 = 2;
 
+/// Whose role it is.
+pub(crate) const ROLE: &str = "task-analyzer";
+
 /// Tools that only read, and the one that answers.
 const TOOLS: &str = "Read,Grep,Glob";
 
@@ -251,7 +254,7 @@ fn command(options: &AnalyzerOptions<'_>, session: Uuid) -> CommandSpec {
     add(&["--setting-sources", "project", "--strict-mcp-config"]);
     add(&["--tools", TOOLS]);
     add(&["--json-schema", &schema().to_string()]);
-    if let Some(text) = roles::role_text("task-analyzer") {
+    if let Some(text) = roles::role_text(ROLE) {
         add(&["--append-system-prompt", text]);
     }
     if let Some(model) = options.model {

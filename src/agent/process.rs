@@ -1,14 +1,17 @@
 //! Starting a process: the one place where a [`CommandSpec`] becomes a child.
 
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::{CommandSpec, SpawnError};
-use crate::agent::tree::ProcessKey;
+use crate::agent::tree::{self, EndPlan, ProcessKey, Tree};
 
 /// A started agent with its three pipes.
 #[derive(Debug)]
@@ -166,4 +169,69 @@ pub fn is_running(program: &str) -> Option<bool> {
         .peekable();
     names.peek()?;
     Some(names.any(|name| name.trim_end() == program))
+}
+
+/// What a process printed, and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// Its standard output.
+    pub out: Vec<u8>,
+    /// Its standard error.
+    pub err: Vec<u8>,
+    /// Its exit code, when it ended by itself.
+    pub exit: Option<i32>,
+    /// Whether that was 0.
+    pub success: bool,
+}
+
+/// Reads both pipes of a process to their ends and waits for it; nothing when that takes longer
+/// than `patience`: then its tree is ended.
+#[must_use]
+pub fn output_within(child: &mut Child, patience: Duration) -> Option<Printed> {
+    let key = ProcessKey::of(child.id());
+    let deadline = Instant::now() + patience;
+    let (tell, told) = mpsc::channel();
+    let mut reading = 0;
+    let out = child
+        .stdout
+        .take()
+        .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+    let err = child
+        .stderr
+        .take()
+        .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+    for (at, pipe) in [out, err].into_iter().enumerate() {
+        let Some(mut pipe) = pipe else { continue };
+        let tell = tell.clone();
+        reading += 1;
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = pipe.read_to_end(&mut text);
+            let _ = tell.send((at, text));
+        });
+    }
+    let mut texts = [Vec::new(), Vec::new()];
+    for _ in 0..reading {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok((at, text)) = told.recv_timeout(left) else {
+            let tree = Tree {
+                roots: key.into_iter().collect(),
+                ..Tree::default()
+            };
+            tree::end(&tree, &EndPlan::default());
+            let _ = child.wait();
+            return None;
+        };
+        if let Some(place) = texts.get_mut(at) {
+            *place = text;
+        }
+    }
+    let status = child.wait().ok();
+    let [out, err] = texts;
+    Some(Printed {
+        out,
+        err,
+        exit: status.and_then(|status| status.code()),
+        success: status.is_some_and(|status| status.success()),
+    })
 }

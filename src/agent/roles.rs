@@ -86,11 +86,71 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), AGENTS.len());
     }
 
-    /// An agent whose tools leave it out silently gives no structured output.
+    fn front_matter(file: &str, key: &str) -> String {
+        let head = file.split("\n---\n").next().unwrap();
+        let line = head
+            .lines()
+            .find_map(|l| l.strip_prefix(&format!("{key}: ")));
+        line.unwrap_or_else(|| panic!("no {key}: {head}"))
+            .trim_matches('"')
+            .to_owned()
+    }
+
+    /// Each has the tools that it needs and no more. One that leaves `StructuredOutput` out
+    /// silently gives no structured output.
     #[test]
-    fn the_analyzer_can_give_structured_output() {
-        let (_, file) = AGENTS[0];
-        let tools = file.lines().find(|l| l.starts_with("tools:")).unwrap();
-        assert!(tools.contains("StructuredOutput"), "{tools}");
+    fn tools_are_what_each_needs() {
+        let editing = "Bash, Read, Edit, Write, Grep, Glob";
+        for (name, file) in AGENTS {
+            let wanted = match *name {
+                "task-analyzer" => "Read, Grep, Glob, StructuredOutput",
+                // They look and act through the program alone.
+                "worktree-manager" | "instance-spawner" | "cleanup-manager" => "Bash",
+                // It writes its findings, and changes nothing else.
+                "investigation" => "Bash, Read, Write, Grep, Glob",
+                _ => editing,
+            };
+            assert_eq!(front_matter(file, "tools"), wanted, "{name}");
+        }
+    }
+
+    /// Every session of the person holds every description, and no session should take one of
+    /// them for a helper in ordinary work.
+    #[test]
+    fn descriptions_are_short_and_name_their_purpose() {
+        for (name, file) in AGENTS {
+            let text = front_matter(file, "description");
+            assert!(text.len() <= 60, "{name}: {}", text.len());
+            assert!(text.starts_with("Orchestra"), "{name}: {text}");
+        }
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/commands");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let file = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            // Only people start what acts: the model is not even told of it.
+            assert_eq!(front_matter(&file, "disable-model-invocation"), "true");
+            assert_eq!(front_matter(&file, "allowed-tools"), "Bash(orchestra *)");
+            assert!(front_matter(&file, "description").len() <= 70);
+            front_matter(&file, "argument-hint");
+        }
+    }
+
+    /// No agent is dead text: each is the role of a kind of task, of the analysis, or of those
+    /// who resolve conflicts, or a command tells when to start it.
+    #[test]
+    fn every_agent_is_used_by_something() {
+        let kinds: Vec<&str> = TaskKind::KNOWN.iter().map(TaskKind::default_role).collect();
+        let commands: String = ["parallel-dev", "merge-results", "cleanup-orchestra"]
+            .iter()
+            .map(|name| {
+                let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/commands");
+                std::fs::read_to_string(format!("{folder}/{name}.md")).unwrap()
+            })
+            .collect();
+        for (name, _) in AGENTS {
+            let used = kinds.contains(name)
+                || *name == crate::agent::analyzer::ROLE
+                || commands.contains(&format!("`orchestra:{name}`"));
+            assert!(used, "{name} is used by nothing");
+        }
     }
 }

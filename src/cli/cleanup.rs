@@ -42,10 +42,10 @@ pub struct Args {
 
 /// What one tidying up found and did.
 #[derive(Default)]
-struct Tidied {
-    rows: Vec<(OrchestrationId, Item)>,
+pub(super) struct Tidied {
+    pub(super) rows: Vec<(OrchestrationId, Item)>,
     /// Runs that cannot be read, and why.
-    unread: Vec<(OrchestrationId, String)>,
+    pub(super) unread: Vec<(OrchestrationId, String)>,
     orphans: Vec<Orphan>,
     claims: Vec<Claim>,
     expired: Vec<Backup>,
@@ -92,10 +92,20 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     if chosen.is_none() {
         of_no_run(args, &repo, &layout, &read, &mut tidied, cx)?;
     }
-    if args.json {
-        cx.print_json(&json(args, &tidied))?;
+    tell(args.dry_run, args.json, &tidied, cx)
+}
+
+/// Says what was found and done, and how that went.
+pub(super) fn tell(
+    dry_run: bool,
+    as_json: bool,
+    tidied: &Tidied,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
+    if as_json {
+        cx.print_json(&json(dry_run, tidied))?;
     } else {
-        let text = text(args, &tidied);
+        let text = text(dry_run, tidied);
         cx.print(&text)?;
     }
     // Left for a reason is an answer; left because of an error is none.
@@ -139,11 +149,11 @@ fn totals(tidied: &Tidied) -> (usize, usize, u64) {
     all
 }
 
-fn json(args: &Args, tidied: &Tidied) -> serde_json::Value {
+fn json(dry_run: bool, tidied: &Tidied) -> serde_json::Value {
     let (worktrees, branches, bytes) = totals(tidied);
     serde_json::json!({
         "schemaVersion": SCHEMA_VERSION,
-        "dryRun": args.dry_run,
+        "dryRun": dry_run,
         "items": tidied.rows.iter().map(|(id, item)| item_json(id, item)).collect::<Vec<_>>(),
         "totals": { "worktrees": worktrees, "branches": branches, "bytes": bytes },
         "notOurs": tidied.orphans.iter().map(|o| serde_json::json!({
@@ -174,10 +184,10 @@ fn item_json(id: &OrchestrationId, item: &Item) -> serde_json::Value {
     })
 }
 
-fn text(args: &Args, tidied: &Tidied) -> String {
+fn text(dry_run: bool, tidied: &Tidied) -> String {
     let mut text = String::new();
     for (id, item) in &tidied.rows {
-        text.push_str(&line(id, item, args.dry_run));
+        text.push_str(&line(id, item, dry_run));
     }
     for (id, why) in &tidied.unread {
         text.push_str(&format!(
@@ -185,7 +195,7 @@ fn text(args: &Args, tidied: &Tidied) -> String {
             one_line(why)
         ));
     }
-    let verb = if args.dry_run { "would go" } else { "removed " };
+    let verb = if dry_run { "would go" } else { "removed " };
     for claim in &tidied.claims {
         text.push_str(&format!(
             "{verb} the claim of {} (a run whose folder is gone) on the name {}\n",
@@ -214,7 +224,7 @@ fn text(args: &Args, tidied: &Tidied) -> String {
     if worktrees + branches > 1 {
         text.push_str(&format!(
             "{}: {worktrees} worktrees, {branches} branches, {}\n",
-            if args.dry_run { "in all" } else { "freed" },
+            if dry_run { "in all" } else { "freed" },
             page::bytes(bytes)
         ));
     }

@@ -28,11 +28,13 @@ pub enum Exit {
     NotIntegrated = 8,
     /// It still runs; the time to wait is over.
     StillRunning = 9,
+    /// A person has to agree first.
+    NotConfirmed = 10,
 }
 
 impl Exit {
     /// All of them, in order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Success,
         Self::RunFailed,
         Self::Usage,
@@ -43,6 +45,7 @@ impl Exit {
         Self::Internal,
         Self::NotIntegrated,
         Self::StillRunning,
+        Self::NotConfirmed,
     ];
 
     /// The number.
@@ -65,6 +68,7 @@ impl Exit {
             Self::Internal => "input/output failed, or an internal error",
             Self::NotIntegrated => "results could not be merged, verified or delivered",
             Self::StillRunning => "still running when the time to wait was over",
+            Self::NotConfirmed => "a person has to agree first; nothing was started",
         }
     }
 
@@ -132,6 +136,7 @@ mod tests {
                 (7, "input/output failed, or an internal error"),
                 (8, "results could not be merged, verified or delivered"),
                 (9, "still running when the time to wait was over"),
+                (10, "a person has to agree first; nothing was started"),
             ]
         );
     }

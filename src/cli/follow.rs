@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::announcing::Following;
 use super::conductor;
 use super::watch::Watch;
 use super::{Context, Exit, Failure};
@@ -58,7 +59,22 @@ pub fn follow(
     log_from: u64,
     cx: &mut Context<'_>,
 ) -> Result<Exit, Failure> {
+    follow_until(run, interrupts, log_from, None, cx)
+}
+
+/// The same, and leaves it to the background at `deadline`.
+///
+/// # Errors
+/// As [`follow`].
+pub fn follow_until(
+    run: &RunDir,
+    interrupts: &Interrupts,
+    log_from: u64,
+    deadline: Option<Instant>,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
     let changes = Watch::of(run.dir());
+    let mut following = Following::of(run);
     let mut screen = Screen {
         log: LogTail::new(run, log_from),
         painted: Vec::new(),
@@ -75,6 +91,9 @@ pub fn follow(
             for line in last_words {
                 cx.print(&format!("{line}\n"))?;
             }
+            if exit != Exit::StillRunning {
+                following.told(cx);
+            }
             if exit == Exit::StillRunning {
                 let id = run.id();
                 cx.remark(&format!(
@@ -84,6 +103,10 @@ pub fn follow(
                 ));
             }
             return Ok(exit);
+        }
+        if deadline.is_some_and(|at| Instant::now() >= at) {
+            cx.remark("it goes on in the background; `orchestra status` shows how far it is");
+            return Ok(Exit::StillRunning);
         }
         if interrupts.take() {
             if cancelled {
@@ -107,6 +130,8 @@ pub fn follow(
             }
             ensured = Some(Instant::now());
         }
+        following.hold();
+        following.ring(cx)?;
         changes.pause(BEAT);
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod analyzer;
+mod announcing;
 pub mod attach;
 pub mod cleanup;
 pub mod completions;
@@ -16,11 +17,13 @@ pub mod context;
 pub mod control;
 pub mod demo;
 pub mod doctor;
+mod doubts;
 pub mod exit;
 pub mod failure;
 pub mod follow;
 pub mod history;
 pub mod init;
+mod issue;
 pub mod keep;
 pub mod list;
 pub mod logs;
@@ -29,6 +32,7 @@ pub mod merge;
 pub mod plan;
 pub mod plan_input;
 pub mod play;
+pub mod prune;
 pub mod report;
 pub mod restore;
 mod retry;
@@ -119,6 +123,7 @@ pub enum Command {
     Undo(undo::Args),
     Restore(restore::Args),
     Cleanup(cleanup::Args),
+    Prune(prune::Args),
     Worktree(worktree::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
@@ -245,6 +250,7 @@ fn dispatch(command: Option<Command>, cx: &mut Context<'_>) -> Result<Exit, Fail
         Some(Command::Retry(args)) => retry::run(&args, cx),
         Some(Command::Restore(args)) => restore::run(&args, cx),
         Some(Command::Cleanup(args)) => cleanup::run(&args, cx),
+        Some(Command::Prune(args)) => prune::run(&args, cx),
         Some(Command::Worktree(args)) => worktree::run(&args, cx),
         Some(Command::Doctor(args)) => doctor::run(&args, cx),
         Some(Command::Demo(args)) => demo::run(&args, cx),

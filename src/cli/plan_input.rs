@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::core::doubt::Doubt;
 use crate::core::id::OrchestrationId;
 use crate::core::plan::{Limits, OverlapPolicy};
+use crate::format::issue_file::IssueFile;
 use crate::format::plan_file::{self, Parsed};
 use crate::store::layout::Layout;
 use crate::view::plan::{self as plan_view, Options};
@@ -42,6 +44,10 @@ pub struct Obtained {
     pub request: Option<String>,
     /// The orchestration that it was made for, when there is one.
     pub orchestration: Option<OrchestrationId>,
+    /// What was doubtful already in what the plan was made of.
+    pub doubts: Vec<Doubt>,
+    /// The issue that it was made of.
+    pub issue: Option<IssueFile>,
 }
 
 impl PlanInput {
@@ -60,11 +66,12 @@ impl PlanInput {
         if let Some(id) = &self.orchestration {
             return of_orchestration(repository(root)?, id, strict, workers, cx);
         }
+        if let Some(number) = self.issue {
+            return super::issue::obtain(repository(root)?, number, strict, workers, cx);
+        }
         let mut asked = None;
         let bytes = if let Some(file) = &self.tasks {
             cx.read_input(file)?
-        } else if self.issue.is_some() {
-            return Err(no_issues());
         } else {
             let text = match (&self.request, &self.request_file) {
                 (Some(text), _) => text.clone(),
@@ -87,6 +94,8 @@ impl PlanInput {
             parsed,
             request,
             orchestration: None,
+            doubts: Vec::new(),
+            issue: None,
         })
     }
 
@@ -100,6 +109,8 @@ impl PlanInput {
             request: parsed.plan.request().map(str::to_owned),
             parsed,
             orchestration: None,
+            doubts: Vec::new(),
+            issue: None,
         })
     }
 }
@@ -168,12 +179,9 @@ fn of_orchestration(
         parsed,
         request,
         orchestration: Some(id),
+        doubts: Vec::new(),
+        issue: None,
     })
-}
-
-fn no_issues() -> Failure {
-    Failure::environment("this build cannot read issues")
-        .next("give the tasks in a file: orchestra run --tasks FILE")
 }
 
 fn repository(root: Option<&Path>) -> Result<&Path, Failure> {

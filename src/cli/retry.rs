@@ -1,7 +1,7 @@
 //! `orchestra retry`
 
 use super::follow::{Interrupts, follow};
-use super::select::{Purpose, RunChoice, choose};
+use super::select::{Chosen, Purpose, RunChoice, choose};
 use super::{Context, Exit, Failure, conductor, control};
 
 /// Try again what did not get done, on top of what was delivered
@@ -26,12 +26,22 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let chosen = choose(&cx.layout()?, &args.choice, Purpose::Act, cx)?;
-    let (request, said) = control::retry(&chosen, args.task.as_deref(), cx)?;
+    again(&chosen, args.task.as_deref(), args.detach, cx)
+}
+
+/// Asks for another try and follows it.
+pub(super) fn again(
+    chosen: &Chosen,
+    task: Option<&str>,
+    detach: bool,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
+    let (request, said) = control::retry(chosen, task, cx)?;
     let interrupts = Interrupts::listen()?;
     let from = std::fs::metadata(chosen.run.log()).map_or(0, |m| m.len());
     conductor::ask(&chosen.run, request, cx)?;
     cx.print(&format!("{}: {said}\n", chosen.snapshot.id))?;
-    if args.detach {
+    if detach {
         return Ok(Exit::Success);
     }
     follow(&chosen.run, &interrupts, from, cx)

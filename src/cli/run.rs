@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 
+use super::announcing;
 use super::conductor;
+use super::doubts;
 use super::follow::{Interrupts, follow};
+use super::issue;
 use super::plan_input::{Obtained, PlanInput};
+use super::retry;
 use super::settings_flags::{SettingsFlags, resolved};
 use super::{Context, Exit, Failure};
 use crate::conduct::create::{self, Base, CreateError};
 use crate::conduct::ensure::Ensured;
 use crate::conduct::worktree::{default_folder, resolve_existing};
+use crate::core::doubt::Doubt;
 use crate::core::history::Learned;
 use crate::core::id::{BranchName, OrchestrationId};
 use crate::core::plan::ValidPlan;
@@ -31,6 +36,7 @@ use crate::view::snapshot::Snapshot;
     orchestra run \"Add user profiles, fix the login, update the docs\"\n  \
     orchestra run --tasks plan.json --max-workers 3 --verify \"make test\"\n  \
     orchestra run --request-file request.txt --detach\n  \
+    orchestra run --issue 12\n  \
     orchestra run --tasks plan.json --merge=review --output results.json")]
 pub struct Args {
     /// Where the plan comes from.
@@ -42,9 +48,16 @@ pub struct Args {
     /// Branch that tasks start from and results are delivered to [default: the present one]
     #[arg(long, value_name = "BRANCH", help_heading = "Run")]
     pub base_branch: Option<String>,
-    /// Refuse a plan with tasks that may touch the same files at the same time
+    /// With --issue: only what failed in the last run of the issue
+    #[arg(long, requires = "issue", help_heading = "Run")]
+    pub retry: bool,
+    /// Refuse a plan with tasks that may touch the same files at the same time; where nobody can
+    /// be asked, also one with other doubts
     #[arg(long, help_heading = "Run")]
     pub strict: bool,
+    /// Start without asking, whatever is doubtful about the plan
+    #[arg(long, short = 'y', help_heading = "Run")]
+    pub yes: bool,
     /// Show what would be done, and do nothing
     #[arg(long, help_heading = "Run")]
     pub dry_run: bool,
@@ -61,6 +74,9 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let repo = cx.repository()?;
+    if let (Some(number), true) = (args.input.issue, args.retry) {
+        return retry_issue(number, args, &Layout::new(repo.root()), cx);
+    }
     let config = resolved(&args.settings, Some(repo.root()), cx)?;
     let obtained = args.input.obtain(
         cx,
@@ -79,8 +95,8 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         id: obtained.orchestration.clone(),
         cx,
     })?;
-    show_plan(&obtained, &config, &chosen.learned, cx)?;
-    warn_of_dirt(&repo, cx);
+    let doubts = doubts::about(Some(&repo), &obtained, &config, &chosen.learned);
+    show_plan(&obtained, &doubts, &config, &chosen.learned, cx)?;
     if args.dry_run {
         return Ok(Exit::Success);
     }
@@ -88,12 +104,32 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     if let Some(output) = &output {
         check_output(output)?;
     }
+    let again = match &obtained.orchestration {
+        Some(id) => format!("orchestra run --orchestration {id} --yes"),
+        None => "orchestra run … --yes".to_owned(),
+    };
+    doubts::settle(&doubts, args.yes, args.strict, &again, cx)?;
     let run = begin(&repo, &obtained, &chosen)?;
+    announcing::join(&run, cx);
     let exit = watch(&run, args.detach, cx)?;
     if let (Some(output), false) = (output, args.detach) {
         copy_results(&run, &output)?;
     }
     Ok(exit)
+}
+
+/// Another try at what failed in the last run of an issue.
+fn retry_issue(
+    number: u64,
+    args: &Args,
+    layout: &Layout,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
+    let chosen = issue::last_run(layout, number, cx)?;
+    if args.dry_run {
+        return issue::show_retry(&chosen, cx);
+    }
+    retry::again(&chosen, None, args.detach, cx)
 }
 
 /// What a run is made of, before anything is made.
@@ -187,6 +223,8 @@ pub(super) fn prepare(what: &Preparation<'_, '_>) -> Result<SettingsFile, Failur
         learned: learned(repo.root(), plan, config),
         verify: config.verify.clone(),
         setup: config.setup.clone(),
+        notify: config.notify.clone(),
+        notify_command: config.notify_command.clone(),
         union_files: config.union_files.clone(),
         lockfiles: config.lockfiles.clone(),
         started_by_session: cx.env.get("CLAUDE_CODE_SESSION_ID").map(str::to_owned),
@@ -212,6 +250,9 @@ pub(super) fn begin(
         return Err(refused(CreateError::Started(id.clone())));
     }
     let run = create::open_workspace(repo, id, obtained.request.as_deref()).map_err(refused)?;
+    if let Some(issue) = &obtained.issue {
+        issue::store(&run, issue)?;
+    }
     create::start(&run, &obtained.parsed.plan, settings).map_err(refused)?;
     Ok(run)
 }
@@ -242,6 +283,7 @@ pub(super) fn watch(run: &RunDir, detach: bool, cx: &mut Context<'_>) -> Result<
 
 fn show_plan(
     obtained: &Obtained,
+    doubts: &[Doubt],
     config: &Resolved,
     learned: &Learned,
     cx: &mut Context<'_>,
@@ -252,22 +294,8 @@ fn show_plan(
         workers: usize::try_from(config.max_workers).unwrap_or(usize::MAX),
     };
     let parsed = &obtained.parsed;
-    let text = plan_view::render_with(&parsed.plan, &parsed.notes, learned, &options);
+    let text = plan_view::render_doubts(&parsed.plan, &parsed.notes, doubts, learned, &options);
     cx.print(&text)
-}
-
-/// Tasks start from commits: what is not committed is not in them.
-fn warn_of_dirt(repo: &Repo, cx: &mut Context<'_>) {
-    if let Ok(status) = repo.status(repo.root()) {
-        let changed = status.staged.len() + status.modified.len() + status.conflicted.len();
-        if changed > 0 {
-            cx.remark(&format!(
-                "note: {changed} uncommitted changes in {} are not part of what the tasks start \
-                 from; they stay as they are",
-                repo.root().display()
-            ));
-        }
-    }
 }
 
 pub(super) fn find_claude(program: &std::path::Path, cx: &Context<'_>) -> Result<PathBuf, Failure> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::announcing::Following;
 use super::select::{self, Purpose, RunChoice};
 use super::watch::Watch;
 use super::{Context, Exit, Failure, conductor};
@@ -37,6 +38,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
         .timeout
         .and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let changes = Watch::of(run.dir());
+    let mut following = Following::of(&run);
     let mut told = false;
     let mut warned = false;
     loop {
@@ -63,11 +65,14 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
                     cx.print(&format!("{line}\n"))?;
                 }
             }
+            following.told(cx);
             return Ok(Exit::of_run(verdict, snapshot.integration.as_ref()));
         }
         if matches!(snapshot.standing, Standing::Unknown) && !snapshot.conductor_alive {
             return Err(select::unreadable(&run, &snapshot));
         }
+        following.hold();
+        following.ring(cx)?;
         let now = Instant::now();
         if deadline.is_some_and(|at| now >= at) {
             let text = summary::header(

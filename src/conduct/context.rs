@@ -13,9 +13,11 @@ use crate::core::plan::ValidPlan;
 use crate::core::record::{Place, QueueItem};
 use crate::core::state::{State, TaskState};
 use crate::format::breaker_file::BreakerOrder;
+use crate::format::issue_file::IssueFile;
 use crate::format::settings_file::SettingsFile;
 use crate::git::{KeptAuthor, Repo};
 use crate::integrate::{self, Bench, MergeTask};
+use crate::store::atomic;
 use crate::store::layout::{Layout, RunDir};
 
 /// One run, loaded.
@@ -54,6 +56,12 @@ impl Context {
             account: account::key(&self.settings.agent, &self.env, &self.token()),
             policy: self.settings.retries.provider,
         }
+    }
+
+    /// The GitHub issue that the run works on.
+    #[must_use]
+    pub fn issue(&self) -> Option<IssueFile> {
+        atomic::peek_json(&self.run.issue())
     }
 
     /// A task as it enters a merge; none when it is not done.

@@ -18,6 +18,7 @@ use crate::store::layout::RunDir;
 use crate::store::lock::{self, Lock};
 use crate::store::{StoreError, run_log};
 
+use super::announce;
 use super::context::Context;
 use super::ensure::{self, Ensured};
 use super::surroundings;
@@ -112,6 +113,9 @@ pub fn keep(
             continue;
         }
         if !ensure::needs_one(run) {
+            // The conductor may have died between the run's last record and its announcement.
+            // What cannot be written now is written by whoever looks for it.
+            let _ = announce::complete(run);
             return Ok(Kept::Done);
         }
         backoff.wait();

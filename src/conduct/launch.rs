@@ -13,6 +13,7 @@ use crate::core::plan::Task;
 use crate::core::record::Place;
 use crate::core::retry::Approach;
 use crate::format::SCHEMA_VERSION;
+use crate::format::issue_file::IssueFile;
 use crate::format::launch_file::LaunchFile;
 use crate::format::outcome_file::OutcomeFile;
 use crate::format::status_file::StatusFile;
@@ -404,7 +405,9 @@ fn launch_file(
             files: changed_files(context, done),
         })
         .collect();
+    let issue = context.issue();
     let briefing = Briefing {
+        issue: issue.as_ref(),
         request: context.plan.request(),
         task,
         role_text: crate::agent::roles::role_text(task.role()),
@@ -500,8 +503,18 @@ fn launch_file(
         limits: settings.limits,
         may_end_without_commits: prompt::may_end_without_commits(&task.kind),
         merging: ready.merge.map(|begun| begun.merging),
-        issue_number: task.issue_number,
-        issue_title: task.issue_number.and(task.description.clone()),
+        issue_number: issue_of(issue.as_ref(), task).0,
+        issue_title: issue_of(issue.as_ref(), task).1,
+    }
+}
+
+/// The issue that a task works on, by number and title: its own, else the run's.
+pub(super) fn issue_of(run: Option<&IssueFile>, task: &Task) -> (Option<u64>, Option<String>) {
+    match (task.issue_number, run) {
+        (Some(own), Some(issue)) if own == issue.number => (Some(own), Some(issue.title.clone())),
+        (Some(own), _) => (Some(own), task.description.clone()),
+        (None, Some(issue)) => (Some(issue.number), Some(issue.title.clone())),
+        (None, None) => (None, None),
     }
 }
 

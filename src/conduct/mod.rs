@@ -4,6 +4,7 @@
 //! it decided is in the journal, what it started has a life of its own, and the next one
 //! asks the state machine what is due.
 
+pub mod announce;
 mod assignment;
 mod attend;
 mod checkpoint;
@@ -18,8 +19,10 @@ pub mod expire;
 mod history;
 pub mod keep;
 mod launch;
+pub mod listen;
 mod machine;
 mod notes;
+pub mod notifier;
 pub mod planning;
 mod prepare;
 mod prompt;
@@ -171,14 +174,17 @@ pub fn conduct(context: &Context, ready: impl FnOnce()) -> Result<(), ConductErr
     ready();
     let mut lock = Some(lock);
     let keepers = keep::Keepers::start(context);
+    let mut notifier = notifier::Notifier::start(context);
     loop {
         surroundings::remember(&context.run, &context.env);
-        Conductor::new(context.clone())?.run()?;
+        Conductor::new(context.clone())?.run(&mut notifier)?;
         // A letter that was posted after the last look: whoever posted it may have seen the
         // lock held. So the lock is given back first, and the inbox looked at after that.
         keepers.rest(true);
         drop(lock.take());
         if !inbox::letters_waiting(&context.run.inbox()) {
+            // Nobody waits for this: the lock is free.
+            notifier.finish(context);
             return Ok(());
         }
         lock = Lock::take_within(&context.run.conductor_lock(), LOCK_PATIENCE)?;
@@ -222,6 +228,7 @@ struct Conductor {
     work: work::Workshop,
     surroundings: conditions::Surroundings,
     history: history::Historian,
+    announcer: announce::Announcer,
     radar: Option<radar::Radar>,
     /// The conductor before this one met a shortage, and nothing was seen of its end yet.
     short: bool,
@@ -236,6 +243,7 @@ impl Conductor {
         let (journal, lines) = Journal::open(&context.run.journal())?;
         let state = replay(&context, lines.iter().map(|l| &l.entry));
         let history = history::Historian::new(&context, &state, &lines);
+        let announcer = announce::Announcer::new(&context.run, &lines);
         let (tell, signals) = mpsc::channel();
         let folder = context.run.inbox();
         std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
@@ -244,6 +252,7 @@ impl Conductor {
         Ok(Self {
             surroundings: conditions::Surroundings::of(&context),
             history,
+            announcer,
             radar: radar::Radar::start(&context, tell.clone()),
             work: work::Workshop::new(context.clone(), tell),
             context,
@@ -257,7 +266,7 @@ impl Conductor {
         })
     }
 
-    fn run(mut self) -> Result<(), ConductError> {
+    fn run(mut self, notifier: &mut notifier::Notifier) -> Result<(), ConductError> {
         if !self.begun {
             self.commit(&[Record::Begun])?;
             self.work.register_all(&self.state);
@@ -298,6 +307,7 @@ impl Conductor {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.work.watch_again();
+            notifier.look(&self.context);
             // However much is heard meanwhile.
             if self.wake.is_some_and(|at| at <= Instant::now()) {
                 self.wake = None;
@@ -358,6 +368,8 @@ impl Conductor {
         }
         self.history
             .follow(&self.context, &self.state, &out.records);
+        self.announcer
+            .follow(&self.context.run, self.journal.seq(), &out.records);
         if !out.records.is_empty() || *event == Event::Adopted {
             self.show_radar();
         }

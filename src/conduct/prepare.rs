@@ -122,6 +122,13 @@ pub(super) fn prepare_resolver(
 /// When git or the claims folder fails.
 fn claim(context: &Context, task: &TaskName, base: Oid) -> Result<Place, StartError> {
     let folder = &context.settings.worktree_dir;
+    let issue = context.plan.ix(task).and_then(|ix| {
+        let number = context.plan.task(ix).issue_number?;
+        TaskName::parse(&format!("issue-{number}")).ok()
+    });
+    if let Some(issue) = issue {
+        return claim_issue(context, task, &issue, base);
+    }
     let branches = context.repo.refs("refs/heads/task")?;
     let name = claims::claim(&context.layout, context.run.id(), task, |name| {
         let full = BranchName::for_task(name).full_ref().to_ascii_lowercase();
@@ -134,6 +141,25 @@ fn claim(context: &Context, task: &TaskName, base: Oid) -> Result<Place, StartEr
     })?;
     Ok(Place {
         branch: BranchName::for_task(&name),
+        worktree: folder.join(name.as_str()),
+        base,
+    })
+}
+
+/// The same for a task that is an issue: its branch is `issue-N`.
+fn claim_issue(
+    context: &Context,
+    task: &TaskName,
+    issue: &TaskName,
+    base: Oid,
+) -> Result<Place, StartError> {
+    let folder = &context.settings.worktree_dir;
+    let name = claims::claim_like(&context.layout, context.run.id(), task, issue, |name| {
+        let branch = BranchName::for_issue(name);
+        folder.join(name.as_str()).exists() || !matches!(context.repo.branch_tip(&branch), Ok(None))
+    })?;
+    Ok(Place {
+        branch: BranchName::for_issue(&name),
         worktree: folder.join(name.as_str()),
         base,
     })

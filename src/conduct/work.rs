@@ -155,8 +155,8 @@ impl Workshop {
         let mut file = StatusFile::registered(self.context.run.id(), task);
         if let Some(ix) = self.context.plan.ix(task) {
             let task = self.context.plan.task(ix);
-            file.issue_number = task.issue_number;
-            file.issue_title = task.issue_number.and(task.description.clone());
+            (file.issue_number, file.issue_title) =
+                launch::issue_of(self.context.issue().as_ref(), task);
         }
         file
     }

@@ -97,6 +97,14 @@ pub struct Price {
     pub tasks: usize,
 }
 
+impl Price {
+    /// What so many tasks will cost, US dollars.
+    #[must_use]
+    pub fn all(&self, tasks: usize) -> f64 {
+        self.usd * u32::try_from(tasks).map_or(f64::INFINITY, f64::from)
+    }
+}
+
 /// A model that was not enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

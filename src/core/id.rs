@@ -262,6 +262,12 @@ impl BranchName {
         Self(format!("task/{task}"))
     }
 
+    /// The branch on which an issue is worked: `issue-N`, or what was claimed for it.
+    #[must_use]
+    pub fn for_issue(claimed: &TaskName) -> Self {
+        Self(claimed.to_string())
+    }
+
     /// `refs/heads/…`
     #[must_use]
     pub fn full_ref(&self) -> String {

@@ -17,6 +17,7 @@ mod words;
 pub use fault::{Fault, Faults, Note};
 pub use text::{nearest, suggest_name};
 pub use urgency::Emergency;
+pub(crate) use validate::{many_tasks_hint, one_task_hint};
 pub use words::{AgentName, ModelName, Priority, TaskKind, ToolRule, WordFault};
 
 /// What sense allows. [`Limits::default`] is right unless the person raised one.

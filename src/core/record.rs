@@ -30,7 +30,11 @@ impl Place {
     /// The name that was claimed for it: that of the task, or one that is like it.
     #[must_use]
     pub fn claimed_name(&self) -> Option<TaskName> {
-        let name = self.branch.as_str().strip_prefix("task/")?;
+        let branch = self.branch.as_str();
+        let name = match branch.strip_prefix("task/") {
+            Some(name) => name,
+            None => branch.starts_with("issue-").then_some(branch)?,
+        };
         TaskName::parse(name).ok()
     }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::instance_limits::InstanceLimits;
-use super::settings_file::{Admission, AdmissionMode, Budgets, CleanupWhen, Retries};
+use super::settings_file::{Admission, AdmissionMode, Budgets, CleanupWhen, NotifyBy, Retries};
 use super::statusline::{Part, Symbols};
 use crate::core::breaker::BreakerPolicy;
 use crate::core::permission::{DEFAULT_PERMISSION_TIMEOUT, PermissionRequests};
@@ -275,6 +275,11 @@ layer! {
     cleanup: CleanupWhen,
     /// Days after which backups of a run that nobody uses go. 0: never.
     backup_days: u32,
+    /// Where stuck, failed and finished are told besides the session: desktop, bell.
+    notify: Vec<NotifyBy>,
+    /// Command that is run for each of them, with ORCHESTRA_EVENT (stuck, failed, ready or
+    /// finished), ORCHESTRA_TASK, ORCHESTRA_TEXT and ORCHESTRA_RUN in its environment.
+    notify_command: String,
     /// Globs of files in which a merge keeps the lines of both sides where both changed some.
     union_files: Vec<String>,
     /// Commands that write lock files in conflict anew, by globs. An empty one switches off
@@ -578,6 +583,7 @@ impl Layer {
             merge: Some(MergeChoice::Automatic),
             cleanup: Some(CleanupWhen::Success),
             backup_days: Some(super::settings_file::BACKUP_DAYS),
+            notify: Some(Vec::new()),
             union_files: texts(&[]),
             lockfiles: Some(BTreeMap::new()),
             allowed_tools: texts(&["Bash", "Edit", "Write", "Read", "Glob", "Grep"]),
@@ -703,6 +709,10 @@ pub struct Resolved {
     pub cleanup: CleanupWhen,
     /// Days after which backups go; 0: never.
     pub backup_days: u32,
+    /// Where people are told what wants them, besides their sessions.
+    pub notify: Vec<NotifyBy>,
+    /// Command that is run for each announcement.
+    pub notify_command: Option<String>,
     /// Globs of files in which a merge keeps the lines of both sides.
     pub union_files: Vec<String>,
     /// Commands that write lock files in conflict anew, by globs.
@@ -846,6 +856,8 @@ pub fn resolve(layers: &Layers) -> Resolved {
         merge: all.merge.unwrap_or(MergeChoice::Automatic),
         cleanup: all.cleanup.unwrap_or(CleanupWhen::Success),
         backup_days: all.backup_days.unwrap_or(0),
+        notify: all.notify.unwrap_or_default(),
+        notify_command: filled(all.notify_command),
         union_files: all.union_files.unwrap_or_default(),
         lockfiles: all.lockfiles.unwrap_or_default(),
         worktree_dir: all.worktree_dir.filter(|p| !p.as_os_str().is_empty()),

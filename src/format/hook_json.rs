@@ -31,6 +31,12 @@ pub struct HookEvent {
     /// Where the session's shell stands.
     #[serde(deserialize_with = "lenient")]
     pub cwd: String,
+    /// The client's own record of the session.
+    #[serde(deserialize_with = "lenient")]
+    pub transcript_path: String,
+    /// How a session began: `startup`, `resume`, `clear`, `compact`.
+    #[serde(deserialize_with = "lenient")]
+    pub source: String,
     /// `default`, `plan`, `auto`, …
     #[serde(deserialize_with = "lenient")]
     pub permission_mode: String,
@@ -45,9 +51,6 @@ pub struct HookEvent {
     /// What was typed after it, byte for byte but for blanks at both ends.
     #[serde(deserialize_with = "lenient")]
     pub command_args: String,
-    /// The file that the client keeps of the session.
-    #[serde(deserialize_with = "lenient")]
-    pub transcript_path: String,
     /// What a tool answered.
     pub tool_response: Value,
     /// The last text of a turn that ended.

@@ -1,6 +1,7 @@
 //! What is written to disk and read from outside: versioned shapes, separate from the
 //! types of `core`, with the conversions beside them.
 
+pub mod announcement_file;
 pub mod beat_file;
 pub mod breaker_file;
 pub mod claude_stream;
@@ -12,6 +13,8 @@ pub mod history_file;
 pub mod hook_json;
 pub mod instance_limits;
 pub mod instance_request;
+pub mod issue_file;
+pub mod issue_markdown;
 pub mod launch_file;
 pub mod machine_file;
 pub mod note_file;

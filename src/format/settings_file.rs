@@ -57,6 +57,17 @@ pub enum AdmissionMode {
     Off,
 }
 
+/// A way of telling people besides their sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotifyBy {
+    /// A notification of the desktop; by an escape sequence in the terminals of the run where
+    /// the system has no program for it.
+    Desktop,
+    /// The bell of the terminals that follow the run, and of the session that hears of it.
+    Bell,
+}
+
 /// How the room on the machine is heeded.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -260,6 +271,12 @@ pub struct SettingsFile {
     /// Commands that write lock files in conflict anew, by globs.
     #[serde(default)]
     pub lockfiles: BTreeMap<String, String>,
+    /// Where people are told what wants them, besides their sessions.
+    #[serde(default)]
+    pub notify: Vec<NotifyBy>,
+    /// Command that is run for each announcement.
+    #[serde(default)]
+    pub notify_command: Option<String>,
     /// The Claude Code session that started the run.
     #[serde(default)]
     pub started_by_session: Option<String>,

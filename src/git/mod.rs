@@ -40,6 +40,7 @@ mod merge;
 mod merging;
 mod message;
 mod objects;
+mod past;
 mod patch;
 mod plumbing;
 mod radar;
@@ -69,6 +70,7 @@ pub use message::{trailer_values, with_trailers};
 pub use objects::{
     Author, ChangeKind, CommitInfo, DiffStat, FileStat, Identity, KeptAuthor, Lines,
 };
+pub use past::Past;
 pub use radar::{Look, MergePair, Picture, RadarChange, Scanner};
 pub use refs::{BACKUPS, Backup, BackupKind, Expected, Headline};
 pub use repo::{Backend, Head, Repo};

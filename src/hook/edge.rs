@@ -107,6 +107,11 @@ pub fn main_with(name: &str, limit: usize, hook: impl FnOnce(&World) -> Outcome)
         Outcome::Line(line) => {
             let _ = writeln!(out, "{line}");
         }
+        Outcome::Wake(text) => {
+            // Heard by nobody: then whoever looks next finds that it was not told.
+            let _ = writeln!(std::io::stderr(), "{text}");
+            return ExitCode::from(2);
+        }
         Outcome::Fault(why) => {
             let line: String = why
                 .chars()

@@ -3,8 +3,10 @@
 //! Every hook is a decision with thin edges: [`edge`] reads the process, a function of this
 //! room decides and acts, its [`Outcome`] is printed. A hook that is not concerned prints
 //! nothing and exits 0; bad input ends with exit code 1 and one line on standard error. None
-//! ever exits with 2, which would block the session, and none panics.
+//! exits with 2, which would block the session, but for [`announce`], which runs beside it and
+//! wakes it so. None panics.
 
+pub mod announce;
 pub mod command;
 pub mod edge;
 pub mod guard;
@@ -15,6 +17,7 @@ pub mod place;
 pub mod session;
 pub mod start;
 pub mod statusline;
+pub mod transcript;
 
 use serde_json::{Value, json};
 
@@ -29,6 +32,8 @@ pub enum Outcome {
     Line(String),
     /// Nothing was done; the line says why.
     Fault(String),
+    /// The session is woken with a text. Only for hooks that run beside the session.
+    Wake(String),
 }
 
 impl Outcome {
@@ -40,12 +45,13 @@ impl Outcome {
         }))
     }
 
-    /// The prompt is answered with a text; no model is asked.
+    /// The prompt is answered with a text; no model is asked. The client shows it below
+    /// "Operation stopped by hook:", empties its input, and tells the model with the next prompt.
     #[must_use]
     pub fn answered(text: &str) -> Self {
         Self::Answer(json!({
-            "decision": "block",
-            "reason": text,
+            "continue": false,
+            "stopReason": format!("\n{text}"),
             "suppressOriginalPrompt": true,
             "hookSpecificOutput": {
                 "hookEventName": "UserPromptExpansion",

@@ -1,29 +1,24 @@
 //! The start of a session: a run that lost its conductor gets a new one.
-//!
-//! An ordinary session pays for one tiny process that looks whether there is a folder.
+
+use std::path::Path;
 
 use super::Outcome;
 use super::edge::World;
-use super::place;
 use crate::conduct::{
     self,
     ensure::{self, Ensured},
 };
-use crate::format::hook_json::HookEvent;
 use crate::store::inbox;
-use crate::store::layout::RunDir;
+use crate::store::layout::{Layout, RunDir};
 use crate::store::modified;
 use crate::store::run_log;
 
 /// A run that nobody touched for this long is not taken up unasked, milliseconds.
 const FRESH: i64 = 24 * 60 * 60 * 1000;
 
-/// A session has begun.
+/// Takes up what nobody works on; what people should know of it, a sentence each.
 #[must_use]
-pub fn begun(event: &HookEvent, world: &World) -> Outcome {
-    let Some((main, layout)) = place::layout(&world.folder(&event.cwd)) else {
-        return Outcome::Silent;
-    };
+pub fn take_up(main: &Path, layout: &Layout, world: &World) -> Vec<String> {
     let now = conduct::now().0;
     let mut said = Vec::new();
     for run in layout.runs() {
@@ -40,7 +35,7 @@ pub fn begun(event: &HookEvent, world: &World) -> Outcome {
             ));
             continue;
         }
-        match ensure::ensure(&run, &main, &world.program("orchestra"), &world.env) {
+        match ensure::ensure(&run, main, &world.program("orchestra"), &world.env) {
             Ensured::Started => {
                 let line = "the conductor was gone; a new one took over";
                 run_log::append(&run, conduct::now(), &[line]);
@@ -54,6 +49,12 @@ pub fn begun(event: &HookEvent, world: &World) -> Outcome {
             Ensured::NotNeeded | Ensured::Running => {}
         }
     }
+    said
+}
+
+/// The same for whoever starts a session without a person, as the answer to its start.
+#[must_use]
+pub fn tell(said: &[String]) -> Outcome {
     if said.is_empty() {
         return Outcome::Silent;
     }

@@ -2,8 +2,7 @@
 //!
 //! On `/parallel-dev` it takes what was typed after the command, byte for byte, before any
 //! model sees it and without any shell: the workspace is made, the analysis is set going, and
-//! the session is told the id. It also answers the start of a session, see
-//! [`super::session`].
+//! the session is told the id. From then on the session hears of the run, see [`announce`].
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,9 +10,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::edge::World;
-use super::{Outcome, session};
+use super::{Outcome, announce};
 use crate::agent::detach::{Readiness, spawn_detached};
-use crate::conduct::{self, create};
+use crate::conduct::{self, create, listen};
 use crate::core::id::OrchestrationId;
 use crate::format::claude_stream::one_line;
 use crate::format::hook_json::{self, HookEvent, Input, MAX_REQUEST, StartDocument};
@@ -40,7 +39,6 @@ fn of_event(event: &HookEvent, world: &World) -> Outcome {
     }
     match event.own_command() {
         Some("parallel-dev") => of_command(event, world),
-        None if event.hook_event_name == "SessionStart" => session::begun(event, world),
         _ => Outcome::Silent,
     }
 }
@@ -68,15 +66,39 @@ fn of_command(event: &HookEvent, world: &World) -> Outcome {
     }
     match take_in(&world.folder(&event.cwd), None, request, world) {
         Err(why) => refused(&why),
-        Ok(taken) => told(&format!(
-            "Orchestra has taken the request in.\norchestration id: {id}\nanalysis: {analysis}\n\
-             Go on with step 1 of the command, with this id.",
-            id = taken.run.id(),
-            analysis = match &taken.analysis {
-                Ok(()) => "it has begun, in the background".to_owned(),
-                Err(why) => format!("it has not begun ({why}); step 1 does it"),
-            }
-        )),
+        Ok(taken) => {
+            hears_of(&taken.run, event, world);
+            told(&format!(
+                "Orchestra has taken the request in.\norchestration id: {id}\nanalysis: {analysis}\n\
+             Go on with step 1 of the command, with this id. {there}",
+                id = taken.run.id(),
+                there = attendance(world),
+                analysis = match &taken.analysis {
+                    Ok(()) => "it has begun, in the background".to_owned(),
+                    Err(why) => format!("it has not begun ({why}); step 1 does it"),
+                }
+            ))
+        }
+    }
+}
+
+/// The session of an event hears of a run, if a person sits there.
+fn hears_of(run: &RunDir, event: &HookEvent, world: &World) {
+    if let Some(who) = announce::sitter(event, world) {
+        let layout = Layout::new(run.main_checkout());
+        if let Err(error) = listen::join(&layout, &who, run.id()) {
+            let line = format!("the session that asked for this will not hear of it: {error}");
+            run_log::append(run, conduct::now(), &[line]);
+        }
+    }
+}
+
+/// Whether somebody sits in front of the session, for the model.
+pub(super) fn attendance(world: &World) -> &'static str {
+    if world.var("CLAUDE_CODE_SESSION_ATTENDED") == Some("0") {
+        "Nobody is there to be asked: wherever you would ask, go on and say so."
+    } else {
+        "A person is there to be asked."
     }
 }
 

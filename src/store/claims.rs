@@ -40,14 +40,28 @@ pub fn claim(
     layout: &Layout,
     id: &OrchestrationId,
     task: &TaskName,
+    taken: impl FnMut(&TaskName) -> bool,
+) -> Result<TaskName, StoreError> {
+    claim_like(layout, id, task, task, taken)
+}
+
+/// The same under another name than the task's.
+///
+/// # Errors
+/// As [`claim`].
+pub fn claim_like(
+    layout: &Layout,
+    id: &OrchestrationId,
+    task: &TaskName,
+    wanted: &TaskName,
     mut taken: impl FnMut(&TaskName) -> bool,
 ) -> Result<TaskName, StoreError> {
     let folder = layout.claims();
     fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
     for n in 1..1000 {
         let name = match n {
-            1 => task.clone(),
-            n => match TaskName::parse(&format!("{task}-{n}")) {
+            1 => wanted.clone(),
+            n => match TaskName::parse(&format!("{wanted}-{n}")) {
                 Ok(name) => name,
                 Err(_) => break,
             },
@@ -74,7 +88,7 @@ pub fn claim(
     }
     Err(StoreError::io("claim a name in", folder)(
         std::io::Error::other(format!(
-            "no free name for {task}; `orchestra cleanup all` removes old branches"
+            "no free name for {wanted}; `orchestra cleanup all` removes old branches"
         )),
     ))
 }

@@ -69,6 +69,12 @@ impl Journal {
         Ok((journal, lines))
     }
 
+    /// Number of the last line; 0 when there is none.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
     /// Appends records in one write and syncs them.
     ///
     /// # Errors

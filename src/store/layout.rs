@@ -43,6 +43,12 @@ impl Layout {
         self.root.join("history.lock")
     }
 
+    /// The sessions that hear of runs, a file each.
+    #[must_use]
+    pub fn seats(&self) -> PathBuf {
+        self.root.join(".sessions")
+    }
+
     /// What instances of all runs learnt about the repository.
     #[must_use]
     pub fn notes(&self) -> PathBuf {
@@ -123,6 +129,8 @@ impl RunDir {
     run_files! {
         /// The request, byte for byte as the person gave it.
         request => "request.txt";
+        /// The GitHub issue that it works on, as it was read.
+        issue => "issue.json";
         /// The plan.
         plan => "orchestration-plan.json";
         /// How the run was configured when it began.
@@ -161,6 +169,8 @@ impl RunDir {
         conditions => "conditions.json";
         /// What the radar works with: pictures of the worktrees.
         radar_folder => "radar";
+        /// What people are to be told, and who was told.
+        announcements => "announcements";
         /// Requests to the conductor.
         inbox => "inbox";
         /// The machine-readable results.

@@ -5,6 +5,7 @@
 //! never waits for a lock. Lock files are never removed: removing one would let two processes
 //! hold "the" lock on two inodes.
 
+pub mod announcements;
 pub mod atomic;
 pub mod breaker;
 pub mod claims;
@@ -16,6 +17,7 @@ pub mod layout;
 pub mod lock;
 pub mod notes;
 pub mod run_log;
+pub mod seats;
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;

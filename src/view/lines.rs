@@ -56,11 +56,8 @@ pub fn short(time: Millis) -> String {
 /// What identifies the task: its issue's number, or its name.
 #[must_use]
 pub fn label(task: &TaskView) -> String {
-    let number = task
-        .status
-        .as_ref()
-        .and_then(|s| s.issue_number)
-        .or(task.issue_number);
+    // That of the plan: parts of one issue all have that issue's in their status.
+    let number = task.issue_number;
     number.map_or_else(|| task.name.to_string(), |n| format!("#{n}"))
 }
 

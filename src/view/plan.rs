@@ -3,8 +3,9 @@
 use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::core::doubt::Doubt;
 use crate::core::estimate::{PlanEstimate, estimate};
-use crate::core::history::{Learned, NotEnough, Price};
+use crate::core::history::{Learned, NotEnough};
 use crate::core::id::listed;
 use crate::core::plan::{Emergency, Faults, Note, Priority, TaskIx, ValidPlan};
 
@@ -47,6 +48,18 @@ pub fn render_with(
     learned: &Learned,
     options: &Options,
 ) -> String {
+    render_doubts(plan, notes, &[], learned, options)
+}
+
+/// The same with what is doubtful about it.
+#[must_use]
+pub fn render_doubts(
+    plan: &ValidPlan,
+    notes: &[Note],
+    doubts: &[Doubt],
+    learned: &Learned,
+    options: &Options,
+) -> String {
     let mut page = Page::new(options);
     if let Some(emergency) = plan.emergency() {
         page.emergency(plan, emergency);
@@ -60,7 +73,13 @@ pub fn render_with(
     }
     page.sequence(plan);
     page.estimate(plan, learned, options.workers.max(1));
-    page.learned(learned);
+    page.learned(plan, learned);
+    page.doubts(doubts);
+    // What is asked about needs no note beside it.
+    let notes: Vec<&Note> = notes
+        .iter()
+        .filter(|note| !doubts.iter().any(|doubt| doubt.text == note.message))
+        .collect();
     if !notes.is_empty() {
         page.heading("Notes");
         for note in notes {
@@ -307,10 +326,30 @@ impl Page {
         }
     }
 
-    fn learned(&mut self, learned: &Learned) {
-        if let Some(Price { usd, tasks }) = learned.price {
-            let line = format!("about ${usd:.2} per task, from {tasks} tasks here");
-            self.paragraph(0, "Cost: ", &line, Style::new());
+    fn learned(&mut self, plan: &ValidPlan, learned: &Learned) {
+        let line = match learned.price {
+            Some(price) => format!(
+                "about ${:.2} (${:.2} per task, from {} tasks here)",
+                price.all(plan.len()),
+                price.usd,
+                price.tasks
+            ),
+            None => "unknown (too few past tasks here)".to_owned(),
+        };
+        self.paragraph(0, "Cost: ", &line, Style::new());
+    }
+
+    fn doubts(&mut self, doubts: &[Doubt]) {
+        let (asking, said): (Vec<&Doubt>, Vec<&Doubt>) = doubts.iter().partition(|d| d.asks);
+        for (heading, doubts) in [("Doubtful", asking), ("Worth knowing", said)] {
+            if doubts.is_empty() {
+                continue;
+            }
+            self.heading(heading);
+            for doubt in doubts {
+                self.paragraph(2, "", &format!("{}.", shown(&doubt.text)), Style::new());
+                self.paragraph(4, "→ ", &format!("{}.", shown(&doubt.remedy)), self.good());
+            }
         }
     }
 

@@ -320,8 +320,10 @@ impl TaskView {
     /// What it is, for a person: the issue's title, the description, or nothing beyond its name.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
+        // Of parts of one issue all have that issue's in their status.
         self.status
             .as_ref()
+            .filter(|_| self.issue_number.is_some())
             .and_then(|s| s.issue_title.as_deref())
             .or(self.description.as_deref())
     }

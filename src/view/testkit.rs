@@ -567,6 +567,8 @@ pub(crate) fn settings(id: &str) -> SettingsFile {
         verify: None,
         setup: None,
         union_files: vec![],
+        notify: Vec::new(),
+        notify_command: None,
         lockfiles: std::collections::BTreeMap::new(),
         started_by_session: None,
     }

@@ -164,7 +164,7 @@ fn plans_without_estimates_are_estimated_by_past_tasks() {
         "about 25 min, from 9 feature tasks here",
         "50 min with 2 at once",
         "from how long past tasks here took",
-        "about $0.80 per task, from 9 tasks here",
+        "$0.80 per task, from 9 tasks here",
         "by past tasks here",
     ] {
         assert!(out.contains(said), "{said} is missing in\n{out}");

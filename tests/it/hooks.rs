@@ -16,6 +16,8 @@ const START: &str = env!("CARGO_BIN_EXE_orchestration-start");
 const INSTANCE: &str = env!("CARGO_BIN_EXE_instance-complete");
 const INTEGRATION: &str = env!("CARGO_BIN_EXE_integration-complete");
 const STATUSLINE: &str = env!("CARGO_BIN_EXE_orchestra-statusline");
+const ANNOUNCE: &str = env!("CARGO_BIN_EXE_orchestra-announce");
+const COMMAND: &str = env!("CARGO_BIN_EXE_orchestra-command");
 const GUARD: &str = env!("CARGO_BIN_EXE_orchestra-guard");
 
 struct World {
@@ -256,7 +258,7 @@ fn events_of_ordinary_sessions_are_passed_over() {
         json!({"hook_event_name": "Brand/New", "cwd": 7}),
         json!({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "ls"}}),
     ] {
-        for program in [START, INSTANCE, INTEGRATION, GUARD] {
+        for program in [START, ANNOUNCE, INSTANCE, INTEGRATION, GUARD, COMMAND] {
             silent(&world.hook(program, &event));
         }
     }
@@ -430,7 +432,7 @@ fn a_session_takes_up_an_orphaned_run() {
     let run = room.only_run();
     room.wait_until_running(&run, "right");
     let event = json!({"hook_event_name": "SessionStart", "source": "startup", "cwd": room.repo});
-    silent(&hook(START, &event));
+    silent(&hook(ANNOUNCE, &event));
     let line = hook(
         STATUSLINE,
         &json!({"workspace": {"current_dir": room.repo}}),
@@ -444,7 +446,7 @@ fn a_session_takes_up_an_orphaned_run() {
     wait_for("the conductor's end", || {
         (!lock::may_be_held(&run.conductor_lock())).then_some(())
     });
-    let said = answer(&hook(START, &event));
+    let said = answer(&hook(ANNOUNCE, &event));
     assert!(
         said["systemMessage"]
             .as_str()
@@ -455,5 +457,5 @@ fn a_session_takes_up_an_orphaned_run() {
     fs::write(room.path("go"), "").unwrap();
     room.wait_until_closed(&run);
     room.assert_tidy();
-    silent(&hook(START, &event));
+    silent(&hook(ANNOUNCE, &event));
 }

@@ -9,6 +9,7 @@
 )]
 
 mod admission;
+mod announcing;
 mod architecture;
 mod asking;
 mod attach;
@@ -33,6 +34,7 @@ mod install;
 #[path = "../support/instance.rs"]
 mod instance;
 mod isolation;
+mod issues;
 mod journal_fixture;
 mod keeper;
 mod leftovers;

@@ -15,7 +15,9 @@
 mod support;
 use support::scratch;
 
+mod announcing;
 mod attach;
+mod commands;
 #[path = "../support/fault_rows.rs"]
 mod fault_rows;
 mod fault_table;

@@ -14,6 +14,10 @@ use super::support::model_server::{ModelServer, Reply, Request, Script};
 /// The programs of the plugin, as they were built for this test.
 pub(crate) const PROGRAMS: &[(&str, &str)] = &[
     ("orchestra", env!("CARGO_BIN_EXE_orchestra")),
+    (
+        "orchestra-announce",
+        env!("CARGO_BIN_EXE_orchestra-announce"),
+    ),
     ("orchestra-command", env!("CARGO_BIN_EXE_orchestra-command")),
     ("orchestra-guard", env!("CARGO_BIN_EXE_orchestra-guard")),
     (
@@ -366,7 +370,17 @@ fn the_plugin_is_valid() {
         for entry in entries.as_array().unwrap() {
             for hook in entry["hooks"].as_array().unwrap() {
                 let keys: Vec<&String> = hook.as_object().unwrap().keys().collect();
-                let known = ["type", "command", "args", "timeout", "if", "statusMessage"];
+                let known = [
+                    "type",
+                    "command",
+                    "args",
+                    "timeout",
+                    "if",
+                    "statusMessage",
+                    "asyncRewake",
+                    "rewakeSummary",
+                    "rewakeMessage",
+                ];
                 assert!(keys.iter().all(|k| known.contains(&k.as_str())), "{keys:?}");
                 programs.push(hook["command"].as_str().unwrap().to_owned());
             }

@@ -71,6 +71,8 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let parsed = plan_file::parse(PLAN.as_bytes(), &Limits::default())
         .map_err(|faults| Failure::internal(faults.to_string()))?;
     let obtained = Obtained {
+        doubts: Vec::new(),
+        issue: None,
         request: parsed.plan.request().map(str::to_owned),
         parsed,
         orchestration: None,

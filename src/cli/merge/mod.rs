@@ -3,10 +3,12 @@
 mod rows;
 mod walk;
 
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 
 use super::conductor;
-use super::follow::{Interrupts, follow};
+use super::follow::{Interrupts, follow_until};
 use super::select::{self, Purpose, RunChoice, choose};
 use super::{Context, Exit, Failure};
 use crate::conduct;
@@ -19,6 +21,7 @@ use crate::store::layout::RunDir;
 use crate::view::snapshot::{Snapshot, Standing};
 
 use rows::Rows;
+pub(super) use walk::{answer, can_ask};
 
 /// How results are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -59,9 +62,19 @@ pub struct Args {
     /// Show what this task changed; change nothing
     #[arg(long, value_name = "TASK", conflicts_with_all = ["dry_run", "json"])]
     pub diff: Option<String>,
+    /// Wait no longer than this for its end, then exit with 9; it goes on
+    #[arg(long, value_name = "SECONDS", conflicts_with = "json")]
+    pub timeout: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// How the end of a merge is waited for and told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Telling {
+    json: bool,
+    deadline: Option<Instant>,
 }
 
 /// One run, as it is to be merged.
@@ -128,19 +141,18 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             .next("`orchestra wait` waits for it, `orchestra control cancel` ends it"));
         }
     }
+    let telling = Telling {
+        json: args.json,
+        deadline: args
+            .timeout
+            .and_then(|s| Instant::now().checked_add(Duration::from_secs(s))),
+    };
     let idle = matches!(snapshot.standing, Standing::Finished { .. });
     match args.mode {
         Mode::Manual => walk::walk(&merging, only.as_deref(), cx),
-        Mode::Automatic => merge(&merging, MergeMode::Automatic, only, idle, args.json, cx),
+        Mode::Automatic => merge(&merging, MergeMode::Automatic, only, idle, telling, cx),
         Mode::Review => {
-            let exit = merge(
-                &merging,
-                MergeMode::Review,
-                only.clone(),
-                idle,
-                args.json,
-                cx,
-            )?;
+            let exit = merge(&merging, MergeMode::Review, only.clone(), idle, telling, cx)?;
             let state = merging.state()?;
             let ready = matches!(state.integration(), Some(IntegrationEnd::Reviewable { .. }));
             if !ready || args.json {
@@ -151,7 +163,14 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
             if !walk::can_ask(cx) || !walk::confirm(&merging, &state, cx)? {
                 return Ok(exit);
             }
-            merge(&merging, MergeMode::Automatic, only, true, false, cx)
+            merge(
+                &merging,
+                MergeMode::Automatic,
+                only,
+                true,
+                Telling::default(),
+                cx,
+            )
         }
     }
 }
@@ -179,7 +198,7 @@ fn merge(
     mode: MergeMode,
     only: Option<Vec<TaskName>>,
     ask: bool,
-    json: bool,
+    telling: Telling,
     cx: &mut Context<'_>,
 ) -> Result<Exit, Failure> {
     let run = &merging.run;
@@ -188,9 +207,12 @@ fn merge(
     if ask {
         conductor::ask(run, Request::Merge { mode, only }, cx)?;
     }
-    let exit = follow(run, &interrupts, from, cx)?;
+    let exit = follow_until(run, &interrupts, from, telling.deadline, cx)?;
+    if exit == Exit::StillRunning {
+        return Ok(exit);
+    }
     let state = merging.state()?;
-    if json {
+    if telling.json {
         cx.print_json(&Merged {
             schema_version: SCHEMA_VERSION,
             orchestration_id: run.id().to_string(),

@@ -8,15 +8,18 @@ use crate::core::record::MergeMode;
 use crate::core::state::State;
 
 use super::rows::{self, Row, Rows};
-use super::{Merging, merge};
+use super::{Merging, Telling, merge};
 
 /// Whether there is somebody who can answer.
-pub(super) fn can_ask(cx: &Context<'_>) -> bool {
+pub(in crate::cli) fn can_ask(cx: &Context<'_>) -> bool {
     cx.terminal && std::io::stdin().is_terminal()
 }
 
 /// One answer; none at the end of the input.
-fn answer(question: &str, cx: &mut Context<'_>) -> Result<Option<String>, Failure> {
+pub(in crate::cli) fn answer(
+    question: &str,
+    cx: &mut Context<'_>,
+) -> Result<Option<String>, Failure> {
     cx.print(question)?;
     let mut line = Vec::new();
     let mut byte = [0; 1];
@@ -54,7 +57,14 @@ pub(super) fn walk(
         match ask_about(&row, merging, &state, cx)? {
             Choice::Take => {
                 let only = Some(vec![row.name.clone()]);
-                exit = merge(merging, MergeMode::Automatic, only, true, false, cx)?;
+                exit = merge(
+                    merging,
+                    MergeMode::Automatic,
+                    only,
+                    true,
+                    Telling::default(),
+                    cx,
+                )?;
                 // Taken or not: it is not asked about for ever.
                 skipped.push(row.name);
             }

@@ -104,7 +104,35 @@ pub fn cleanup(
     which: Which,
     manner: Manner,
 ) -> Result<Vec<Item>, GitError> {
+    tidy_up(context, state, which, manner, None)
+}
+
+/// Why a task whose branch is at this commit stays; nothing when it goes.
+pub type StaysBecause<'a> = &'a (dyn Fn(&BranchName, &Oid) -> Option<String> + Sync);
+
+/// The same for tasks of which somebody else says whether they are merged. Tasks that still go
+/// on, and what belongs to the run itself, are left alone.
+///
+/// # Errors
+/// As [`cleanup`].
+pub fn prune(
+    context: &Context,
+    state: &State,
+    manner: Manner,
+    stays: StaysBecause<'_>,
+) -> Result<Vec<Item>, GitError> {
+    tidy_up(context, state, Which::All, manner, Some(stays))
+}
+
+fn tidy_up(
+    context: &Context,
+    state: &State,
+    which: Which,
+    manner: Manner,
+    stays: Option<StaysBecause<'_>>,
+) -> Result<Vec<Item>, GitError> {
     let room = Room {
+        stays,
         worktrees: context.repo.worktrees()?,
         // Looked once for all tasks: as a rule there is nothing to be ended.
         has_processes: !manner.is_dry_run()
@@ -127,7 +155,7 @@ pub fn cleanup(
             Which::Success => done || over,
             // A task that goes on after a pause still needs what it did.
             Which::Failed => !done && entry.state.is_settled(),
-            Which::All => true,
+            Which::All => stays.is_none() || entry.state.is_settled(),
         };
         if wanted {
             wanted_tasks.push((state.name(ix), place, delivered));
@@ -140,7 +168,7 @@ pub fn cleanup(
     });
     let mut items: Vec<Item> = found.into_iter().flatten().collect();
     // Results that are being merged are proved in the scratch worktree.
-    if !matches!(state.phase(), Phase::Integrating(_)) {
+    if stays.is_none() && !matches!(state.phase(), Phase::Integrating(_)) {
         let mut item = Item::of(None);
         let done = own::tidy(context, &room, &mut item);
         items.extend(item.after(done));
@@ -182,12 +210,14 @@ impl Item {
 }
 
 /// What is the same for all tasks of one tidying up.
-struct Room {
+struct Room<'a> {
     worktrees: Vec<WorktreeInfo>,
     /// Whether there are processes of the run's instances.
     has_processes: bool,
     which: Which,
     manner: Manner,
+    /// Who else says what stays.
+    stays: Option<StaysBecause<'a>>,
     /// Whether the commit on which the run stands may hold repositories, once asked.
     gitlinks: OnceLock<bool>,
 }

@@ -11,7 +11,7 @@ use crate::integrate::{integration_branch, scratch_worktree};
 use super::{Item, Room, Which, delete_branch, is_plain_folder, link_in, size};
 
 /// Tidies up what belongs to the run itself; false when there is nothing.
-pub(super) fn tidy(context: &Context, room: &Room, item: &mut Item) -> Result<bool, GitError> {
+pub(super) fn tidy(context: &Context, room: &Room<'_>, item: &mut Item) -> Result<bool, GitError> {
     let repo = &context.repo;
     let path = scratch_worktree(&context.settings.worktree_dir, context.run.id());
     let known = room.worktrees.iter().any(|w| w.path == path);
@@ -80,7 +80,7 @@ pub(super) fn tidy(context: &Context, room: &Room, item: &mut Item) -> Result<bo
 
 /// What is left of the worktrees in which the bases of tasks were put together: they are gone
 /// in moments, unless a conductor is killed just then.
-fn remove_joining(context: &Context, room: &Room, scratch: &Path) {
+fn remove_joining(context: &Context, room: &Room<'_>, scratch: &Path) {
     let mut beginning = scratch.as_os_str().to_owned();
     beginning.push("-");
     for worktree in &room.worktrees {

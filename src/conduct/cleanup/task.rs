@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::agent::tree;
 use crate::conduct::checkpoint;
 use crate::conduct::context::Context;
+use crate::conduct::worktree;
 use crate::core::id::{Oid, TaskName};
 use crate::core::record::Place;
 use crate::git::{BackupKind, GitError, TreeStatus, WorktreeInfo};
@@ -54,7 +55,7 @@ fn judge(context: &Context, tip: Option<&Oid>, written_down: bool) -> Result<Jud
 /// - `delivered`: whether the journal says that its result was.
 pub(super) fn tidy(
     context: &Context,
-    room: &Room,
+    room: &Room<'_>,
     task: &TaskName,
     place: &Place,
     delivered: bool,
@@ -166,7 +167,7 @@ fn is_still_ours(context: &Context, place: &Place) -> bool {
 /// they are left alone, as the inner error.
 fn look(
     context: &Context,
-    room: &Room,
+    room: &Room<'_>,
     place: &Place,
     there: &There<'_>,
 ) -> Result<Result<Option<TreeStatus>, String>, GitError> {
@@ -180,6 +181,15 @@ fn look(
             "its result is not in {} yet",
             context.settings.base_branch
         )));
+    }
+    if let Some(stays) = room.stays {
+        let why = match &there.tip {
+            Some(tip) => stays(&place.branch, tip),
+            None => Some("its branch is gone, so that nothing tells what was merged".into()),
+        };
+        if let Some(why) = why {
+            return Ok(Err(why));
+        }
     }
     let elsewhere = room
         .worktrees
@@ -226,7 +236,7 @@ fn look(
 /// Of a repository inside a worktree a backup holds the id of its commit, and nothing else.
 fn repository_inside(
     context: &Context,
-    room: &Room,
+    room: &Room<'_>,
     worktree: &Path,
     status: &TreeStatus,
 ) -> Result<Option<String>, GitError> {
@@ -248,7 +258,12 @@ fn repository_inside(
 
 /// Whether repositories may be tracked in a worktree: those of the commit on which the run
 /// stands, looked for once, and those that came since. Without certainty, yes.
-fn may_hold_gitlinks(context: &Context, room: &Room, worktree: &Path, status: &TreeStatus) -> bool {
+fn may_hold_gitlinks(
+    context: &Context,
+    room: &Room<'_>,
+    worktree: &Path,
+    status: &TreeStatus,
+) -> bool {
     let (repo, base) = (&context.repo, &context.settings.base_commit);
     if !status.is_index_as_committed() {
         return true;

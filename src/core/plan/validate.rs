@@ -144,15 +144,9 @@ impl Check<'_> {
                 "Join small tasks, split the plan into several runs, or raise the limit",
             );
         } else if tasks > self.limits.many_tasks {
-            self.note(
-                "tasks",
-                format!("{tasks} tasks are many; fewer and larger ones usually finish sooner"),
-            );
+            self.note("tasks", many_tasks_hint(tasks));
         } else if tasks == 1 {
-            self.note(
-                "tasks",
-                "there is only one task: one ordinary session is enough for it",
-            );
+            self.note("tasks", one_task_hint());
         }
     }
 
@@ -418,4 +412,14 @@ impl Check<'_> {
             ),
         );
     }
+}
+
+/// What a plan of one task makes one think of.
+pub(crate) fn one_task_hint() -> &'static str {
+    "there is only one task: one ordinary session is enough for it"
+}
+
+/// What a plan of so many tasks makes one think of.
+pub(crate) fn many_tasks_hint(tasks: usize) -> String {
+    format!("{tasks} tasks are many; fewer and larger ones usually finish sooner")
 }

@@ -7,6 +7,7 @@ mod merge_matrix;
 mod merging;
 mod objects;
 mod open;
+mod past;
 mod radar;
 mod refs;
 mod resolve;

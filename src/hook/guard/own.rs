@@ -52,6 +52,7 @@ const ID: (&str, Value) = ("--orchestration", Value::Id);
 const JSON: (&str, Value) = ("--json", Value::None);
 const DRY: (&str, Value) = ("--dry-run", Value::None);
 const TASK: (&str, Value) = ("--task", Value::Id);
+const ISSUE: (&str, Value) = ("--issue", Value::Number);
 
 const fn looking(name: &'static str, places: &'static [&'static str]) -> Rule {
     Rule {
@@ -94,7 +95,12 @@ const RULES: &[Rule] = &[
         flags: &[ID, JSON, ("--timeout", Value::Number)],
         ..looking("wait", &[])
     },
-    acting("plan", &[], &[ID, JSON, DRY], &["--orchestration"]),
+    acting(
+        "plan",
+        &[],
+        &[ID, JSON, DRY, ISSUE, ("--retry", Value::None)],
+        &["--orchestration", "--issue"],
+    ),
     acting(
         "run",
         &[],
@@ -102,17 +108,27 @@ const RULES: &[Rule] = &[
             ID,
             JSON,
             DRY,
+            ISSUE,
+            ("--retry", Value::None),
+            ("--yes", Value::None),
             ("--detach", Value::None),
             ("--no-merge", Value::None),
             ("--max-workers", Value::Number),
             ("--timeout", Value::Number),
         ],
-        &["--orchestration"],
+        &["--orchestration", "--issue"],
     ),
     acting(
         "merge",
         &["review", "manual"],
-        &[ID, JSON, DRY, TASK, ("--diff", Value::Id)],
+        &[
+            ID,
+            JSON,
+            DRY,
+            TASK,
+            ("--diff", Value::Id),
+            ("--timeout", Value::Number),
+        ],
         &[],
     ),
     acting(
@@ -124,6 +140,7 @@ const RULES: &[Rule] = &[
     acting("undo", &[], &[JSON, DRY], &["--dry-run"]),
     looking("restore", &[]),
     acting("cleanup", &["success"], &[ID, JSON, DRY], &[]),
+    acting("prune", &[], &[ID, JSON, DRY], &[]),
     acting(
         "cleanup",
         &["failed", "all"],

@@ -9,12 +9,13 @@ use super::{Life, Phase};
 use crate::core::attempt::{AttemptEnd, StartMode};
 use crate::core::event::StopHow;
 use crate::core::id::TaskName;
+use crate::format::announcement_file::Announcement;
 use crate::format::claude_stream::{interrupt, one_line};
 use crate::format::instance_request::InstanceRequest;
 use crate::format::note_file::NoteLine;
 use crate::format::status_file::{InstanceStatus, SaidProgress};
 use crate::store::layout::RunDir;
-use crate::store::{StoreError, instance_inbox, notes, run_log};
+use crate::store::{StoreError, announcements, instance_inbox, notes, run_log};
 use crate::supervise::report::{now, rfc3339};
 
 /// How long an instance that is to make room may take to come to a boundary.
@@ -189,6 +190,8 @@ impl Life<'_> {
             return;
         }
         let told = question(self.supervision.task, &shown.reason, &shown.options);
+        let (run, task) = (self.supervision.run, self.supervision.task);
+        let news = Announcement::stuck(run.id(), task, &shown.id, &shown.reason, &shown.options);
         status.status = InstanceStatus::Stuck;
         status.stuck_reason = Some(shown.reason);
         status.stuck_since = Some(rfc3339(now()));
@@ -196,6 +199,10 @@ impl Life<'_> {
         status.question = Some(shown.id);
         self.report.flush(true);
         self.announce(&told);
+        // After the status: whoever hears of it looks there whether it is still asked.
+        if let Err(error) = announcements::announce(run, vec![news], now()) {
+            self.note(&format!("the question could not be announced: {error}"));
+        }
     }
 
     /// The instance says how far it is. Its own list, where it keeps one, is what counts.

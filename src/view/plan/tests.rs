@@ -78,6 +78,7 @@ fn an_emergency_with_tasks_in_sequence() {
 
     Estimate: 70 min with 2 at once, 100 min one after the other (sums of
               the plan's own estimates; merging and verifying not included)
+    Cost: unknown (too few past tasks here)
     "#);
 }
 
@@ -100,6 +101,7 @@ fn a_plan_of_names_only() {
     Overlaps: cannot be foreseen, as no task names its files
 
     Estimate: unknown (the plan gives none, and there are too few past tasks here)
+    Cost: unknown (too few past tasks here)
 
     Notes
       tasks: without prompt and description the name is all that an instance is told: api, docs
