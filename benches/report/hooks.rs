@@ -44,6 +44,7 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
     let prompt = with(json!({
         "hook_event_name": "UserPromptSubmit", "prompt": "What does this function do?",
     }));
+    let stop = with(json!({"hook_event_name": "Stop", "stop_hook_active": false}));
     let expansion = with(json!({
         "hook_event_name": "UserPromptExpansion", "expansion_type": "slash_command",
         "command_name": "other:review", "command_args": "main", "prompt": "/other:review main",
@@ -51,6 +52,7 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
     for (name, event) in [
         ("orchestra-guard", &tool),
         ("orchestra-heartbeat", &used),
+        ("orchestra-announce", &stop),
         ("orchestration-start", &prompt),
         ("orchestra-command", &expansion),
         ("orchestra-statusline", &prompt),

@@ -153,9 +153,15 @@ pub fn follow_in_terminal(
         .map(drop)
 }
 
-/// Stops this process as the terminal would, until somebody lets it go on.
-pub fn stop_self() {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+/// Stops this process with a child in the terminal that is stopped, until somebody lets both go
+/// on. Nothing when the child goes on already: the terminal may have stopped and continued both.
+pub fn stop_with(pid: u32) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().unwrap_or_default();
+    if state.starts_with('T') {
+        let own = rustix::process::getpid();
+        let _ = rustix::process::kill_process(own, rustix::process::Signal::STOP);
+    }
 }
 
 /// Whether some process of this machine is the program of this name; none where that cannot

@@ -12,7 +12,7 @@ use crate::core::record::Place;
 use crate::format::SCHEMA_VERSION;
 use crate::git::{BackupKind, GitError, Repo, WorktreeSpec};
 use crate::store::atomic::{self, Durability};
-use crate::store::layout::RunDir;
+use crate::store::layout::{Layout, RunDir};
 
 use super::prepare::StartError;
 
@@ -149,6 +149,26 @@ pub fn make_ready(
         Durability::Durable,
     )?;
     Ok(settings)
+}
+
+/// The task of which a folder is the worktree, as the runs say that made one.
+#[must_use]
+pub fn owner(layout: &Layout, folder: &Path) -> Option<(RunDir, TaskName)> {
+    let real = folder.canonicalize().ok()?;
+    layout.runs().into_iter().rev().find_map(|run| {
+        let files = fs::read_dir(run.dir()).ok()?;
+        let task = files.flatten().find_map(|entry| {
+            let name = entry.file_name();
+            let task = name
+                .to_str()?
+                .strip_prefix("instance-")?
+                .strip_suffix(".worktree.json")?;
+            let known: ReadyFile = atomic::peek_json(&entry.path())?;
+            let own = known.place.worktree.canonicalize().ok()?;
+            (own == real).then(|| TaskName::parse(task).ok())?
+        })?;
+        Some((run, task))
+    })
 }
 
 /// Makes the worktree and its branch, after what an interrupted making left is cleared. Returns

@@ -359,14 +359,15 @@ fn judge(by: &Claimant, at: Timestamp, tag: &str, now: Timestamp) -> Verdict {
     }
     // A clock that was set back lets it wait once more, and no longer.
     let waited = now.since(at);
+    // The client may write things down a little later than it ends its turn. Each look comes
+    // after twice the time.
+    let again = waited.duration().max(SOON);
     if heard == Some(Heard::Received) || is_alive(&by.watcher) {
-        // The client may write the answer down a little later than it ends its turn. Each
-        // look comes after twice the time.
-        return Verdict::Wait(waited.duration().max(SOON));
+        return Verdict::Wait(again);
     }
     if waited < HANDOVER {
         let left = Millis(HANDOVER.0 - waited.0);
-        return Verdict::Wait(left.duration());
+        return Verdict::Wait(left.duration().min(again));
     }
     Verdict::Lost("the client never got it")
 }
@@ -591,6 +592,81 @@ fn wait_for_hangup() {
             Err(_) => loop {
                 std::thread::park();
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is claimed is judged by the client's record, the two processes and the time.
+    #[test]
+    fn a_claim_is_kept_given_up_or_fulfilled() {
+        let dir = tempfile::tempdir().unwrap();
+        let transcript = dir.path().join("s.jsonl");
+        let tag = "[r stuck/a/1]";
+        let received = format!("{{\"type\":\"user\",\"message\":\"{tag}\"}}\n");
+        let answered = format!("{received}{{\"type\":\"assistant\"}}\n");
+        let alive = listen::process_name(std::process::id()).unwrap();
+        let gone = ProcessName {
+            boot: "another".into(),
+            ..alive.clone()
+        };
+        let at = Timestamp(1_000_000);
+        let soon = Verdict::Wait(SOON);
+        for (record, client, watcher, seconds, expected) in [
+            ("", &alive, &gone, 0, soon),
+            ("", &alive, &gone, 15, Verdict::Wait(Duration::from_secs(5))),
+            ("", &alive, &gone, -9, Verdict::Wait(SOON)),
+            (
+                "",
+                &alive,
+                &gone,
+                20,
+                Verdict::Lost("the client never got it"),
+            ),
+            (
+                "",
+                &alive,
+                &alive,
+                60,
+                Verdict::Wait(Duration::from_secs(60)),
+            ),
+            (
+                &received,
+                &alive,
+                &gone,
+                60,
+                Verdict::Wait(Duration::from_secs(60)),
+            ),
+            (
+                "",
+                &gone,
+                &gone,
+                0,
+                Verdict::Lost("the client ended before it told it"),
+            ),
+            (
+                &received,
+                &gone,
+                &gone,
+                0,
+                Verdict::Lost("the client ended before it told it"),
+            ),
+            (&answered, &gone, &gone, 0, Verdict::Told),
+            (&answered, &alive, &alive, 99, Verdict::Told),
+        ] {
+            std::fs::write(&transcript, record).unwrap();
+            let by = Claimant {
+                session: "s".into(),
+                transcript: transcript.clone(),
+                from: 0,
+                client: client.clone(),
+                watcher: watcher.clone(),
+            };
+            let now = Timestamp(at.0 + seconds * 1000);
+            assert_eq!(judge(&by, at, tag, now), expected, "{record} {seconds}");
         }
     }
 }

@@ -9,9 +9,7 @@
 //!
 //! `orchestra-heartbeat --main PATH --run ID --task TASK`
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -25,13 +23,11 @@ use crate::format::claude_stream::tool_subject;
 use crate::format::hook_json::HookEvent;
 use crate::format::launch_file::LaunchFile;
 use crate::format::status_file::StatusFile;
-use crate::store::atomic;
 use crate::store::layout::{Layout, RunDir};
+use crate::store::{atomic, beats};
 use crate::supervise::attached::ATTACHED_VARIABLE;
 use crate::supervise::stop;
 
-/// A file that grew beyond this begins anew, bytes.
-const MAX_BYTES: u64 = 256 * 1024;
 /// Longest last text that is kept, characters.
 const MAX_SAID: usize = 4000;
 /// Longest input of a todo tool that is kept, bytes.
@@ -62,11 +58,8 @@ pub fn hook(world: &World) -> Outcome {
         }
         _ => {}
     }
-    if let Ok(mut line) = serde_json::to_string(&beat) {
-        line.push('\n');
-        // Whoever watches sees the missing beats; the session is not to be bothered.
-        let _ = add(&run.beat(&task), line.as_bytes());
-    }
+    // Whoever watches sees the missing beats; the session is not to be bothered.
+    let _ = beats::add(&run.beat(&task), &beat);
     outcome
 }
 
@@ -168,19 +161,11 @@ fn status_line(run: &RunDir, task: &TaskName) -> String {
     line
 }
 
-/// Adds a line in one write, so that lines never mix.
-fn add(path: &Path, line: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    if file.metadata()?.len() > MAX_BYTES {
-        return atomic::write(path, line, atomic::Durability::Volatile)
-            .map_err(std::io::Error::other);
-    }
-    file.write_all(line)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
     use crate::agent::environment::Environment;
 
     fn world(dir: &Path, input: &Value) -> World {

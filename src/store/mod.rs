@@ -7,6 +7,7 @@
 
 pub mod announcements;
 pub mod atomic;
+pub mod beats;
 pub mod breaker;
 pub mod claims;
 pub mod history;

@@ -23,8 +23,9 @@ use serde_json::json;
 
 use super::evidence::Changes;
 use super::gate::{self, Rules};
+use super::leave_note;
 use super::leftovers::{Known, end_leftovers};
-use super::life::requests::{leave_note, question};
+use super::life::requests::question;
 use super::report::{Report, now, rfc3339};
 use super::transcript::Transcript;
 use super::work::{Helpers, Workshop};
@@ -452,9 +453,9 @@ impl<'a> Attached<'a> {
                 Ok(Msg::Client(InTerminal::Ended)) => break,
                 Ok(Msg::Client(InTerminal::Stopped)) => {
                     // The shell gets the terminal; with `fg` both go on.
-                    self.report.status.activity = Some("suspended in the terminal".into());
-                    self.report.flush(true);
-                    process::stop_self();
+                    if let Some(client) = &self.client {
+                        process::stop_with(client.id());
+                    }
                 }
                 // The client has heard it, too, or it was meant for the client.
                 Ok(Msg::Interrupt) => {}
@@ -743,7 +744,7 @@ impl<'a> Attached<'a> {
             return Err("the terminal was closed".into());
         }
         if matches!(then, Then::Resume | Then::Pause) {
-            return Err("not asked for".into());
+            return Err("as you wanted".into());
         }
         let git = self.workshop.look()?;
         if then == Then::Decide && !self.turn(git.head.as_ref()) {

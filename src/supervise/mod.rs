@@ -42,6 +42,7 @@ mod watch;
 mod work;
 
 pub use leftovers::end_leftovers;
+pub use life::requests::leave_note;
 
 use std::io::Write;
 use std::path::Path;

@@ -44,7 +44,13 @@ pub fn read(text: &str, status: Option<&StatusFile>, now: Timestamp) -> Option<B
     if over {
         return None;
     }
-    let own: Vec<&BeatLine> = lines.iter().filter(|l| l.session == last.session).collect();
+    // What the instance says of itself names no session.
+    let session = lines.iter().rev().find(|l| !l.session.is_empty());
+    let session = session.map_or("", |l| l.session.as_str());
+    let own = lines.iter();
+    let own: Vec<&BeatLine> = own
+        .filter(|l| l.session == session || l.session.is_empty())
+        .collect();
     let start = own.iter().rposition(|l| l.event == "SessionStart");
     let own = own.get(start.unwrap_or(0)..).unwrap_or_default();
     let mut todos = Todos::resumed(status.map_or(&[][..], |s| &s.progress.items[..]));
@@ -59,6 +65,8 @@ pub fn read(text: &str, status: Option<&StatusFile>, now: Timestamp) -> Option<B
             "PostToolUse" => format!("{}: {}", line.tool, line.subject),
             "Stop" if line.sent_back.is_empty() => "waits for what you say".to_owned(),
             "Stop" => format!("sent back: {}", line.sent_back),
+            "Stuck" => format!("STUCK - {}", line.said),
+            "Progress" => line.said.clone(),
             _ => doing,
         };
     }

@@ -23,8 +23,13 @@ if [ "$1" = -p ]; then
 fi
 echo "$how $session, $ORCHESTRA_MARK, $ORCHESTRA_ATTACHED, in $(pwd)"
 while read -r line; do
-  [ "$line" = exit ] && exit
-  sh -c "$line"
+  case $line in
+    exit) exit ;;
+    cost*) echo "{\"cost\": {\"total_cost_usd\": ${line#cost }}}" |
+      "$ORCHESTRA-heartbeat" --main "$ORCHESTRA_MAIN_CHECKOUT" \
+        --run "$ORCHESTRA_ORCHESTRATION" --task "$ORCHESTRA_TASK" ;;
+    *) sh -c "$line" ;;
+  esac
 done
 "#;
 
@@ -178,6 +183,63 @@ fn a_person_leaves_in_every_way_and_nothing_is_lost() {
         (how(&room, &run, "b")[1].1 == "paused").then_some(())
     });
 
+    // A session that is opened by hand, without this program, is seen by its hooks alone.
+    let tree = room.worktree("b");
+    let settings = fs::read_to_string(tree.join(".claude/settings.local.json")).unwrap();
+    let settings: Value = serde_json::from_str(&settings).unwrap();
+    for (event, more) in [
+        ("SessionStart", json!({})),
+        (
+            "PostToolUse",
+            json!({"tool_name": "Edit", "tool_input": {"file_path": "b"}}),
+        ),
+        ("Stop", json!({"last_assistant_message": "Changed."})),
+        (
+            "Stop",
+            json!({"last_assistant_message": "You want it like that."}),
+        ),
+    ] {
+        let mut input = json!({"hook_event_name": event, "session_id": "s"});
+        input
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let hook = &settings["hooks"][event][0]["hooks"][0];
+        let args = hook["args"].as_array().unwrap().iter();
+        let mut command = std::process::Command::new(hook["command"].as_str().unwrap());
+        command
+            .args(args.map(|arg| arg.as_str().unwrap()))
+            .current_dir(&tree);
+        command
+            .env_clear()
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        std::io::Write::write_all(
+            &mut child.stdin.take().unwrap(),
+            input.to_string().as_bytes(),
+        )
+        .unwrap();
+        let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        // Once for what the person said, and not again.
+        let is_sent_back =
+            said.contains("\"decision\":\"block\"") && said.contains("not committed: b");
+        assert_eq!(
+            is_sent_back,
+            input["last_assistant_message"] == "Changed.",
+            "{said}"
+        );
+    }
+    let detailed = room.orchestra(&["status", "detailed"]).expect(0).out;
+    assert!(
+        detailed.contains("by hand") && detailed.contains("waits for what you say"),
+        "{detailed}"
+    );
+    room.orchestra_in(&tree, &["report", "stuck", "--reason", "which colour?"])
+        .expect(0);
+    let detailed = room.orchestra(&["status", "detailed"]).expect(0).out;
+    assert!(detailed.contains("STUCK - which colour?"), "{detailed}");
+
     // One that is held back is taken over at once. What is not committed is told.
     let mut person = attach(&room, &["b", "--then", "complete"]);
     person.type_text("exit\r");
@@ -219,7 +281,10 @@ fn a_person_leaves_in_every_way_and_nothing_is_lost() {
 
 #[test]
 fn what_cannot_be_taken_over_says_why() {
-    let (room, run) = begin(&["a", "b"], &["--max-workers", "1"]);
+    let (room, run) = begin(
+        &["a", "b"],
+        &["--max-workers", "1", "--max-budget-usd", "40"],
+    );
     works(&room, "a");
     let refused = |args: &[&str], why: &str| see(&terminal(&room, args), why);
     refused(&["attach", "b"], "b was not started yet");
@@ -240,6 +305,15 @@ fn what_cannot_be_taken_over_says_why() {
     refused(&["attach", "a"], "a is complete");
     let printed = room.orchestra(&["attach", "a", "--print"]).expect(0).out;
     assert!(printed.contains("claude --resume"), "{printed}");
-    room.orchestra(&["control", "cancel"]).expect(0);
+    // The session has cost a dollar before; a grant is a grant for a person, too.
+    let mut person = attach(&room, &["b"]);
+    person.type_text("cost 1\r");
+    see(&person, "/exit gives it back");
+    person.type_text("cost 90\r");
+    see(&person, "b: the budget is spent: $89.00 of");
+    room.wait_for_record(&run, "the account", |r| {
+        matches!(r, Record::AttemptEnded { task, account, end: AttemptEnd::Failed { .. }, .. }
+            if task.as_str() == "b" && account.usd.is_some_and(|usd| usd.dollars() == 89.0))
+    });
     room.wait_for_record(&run, "the end", |r| matches!(r, Record::Finished { .. }));
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::killed::processes;
 use super::run::{assert_tidy, orchestra, stdout};
 use super::support::client::Home;
-use super::support::model_server::{ModelServer, Reply, Script};
+use super::support::model_server::{ModelServer, Reply, Request, Script};
 use super::support::terminal::Terminal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -250,6 +250,13 @@ fn a_person_takes_tasks_over_and_gives_them_back() {
             _ => &[(false, "paused"), (true, "paused"), (false, "complete")],
         };
         assert_eq!(how, expected, "{task}");
+    }
+    // The rules of an instance hold in front of a person, too.
+    let rules = |r: &Request| r.mentions("You are one of several instances");
+    let requests = stage.server.requests();
+    for said in ["Please add uno.txt", "Please finish with tre.txt"] {
+        let asked = requests.iter().find(|r| r.last_user_text().contains(said));
+        assert!(asked.is_some_and(|r| rules(r)), "{said}");
     }
     // The last word to each session came after all that was said in it.
     for (said, task) in [("add uno.txt", "one"), ("think of due.txt", "two")] {

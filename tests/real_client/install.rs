@@ -49,7 +49,7 @@ pub(crate) fn programs() -> &'static Path {
 
 /// Runs install.sh in a home; what it said.
 #[track_caller]
-fn install(home: &Home, server: &ModelServer, arguments: &[&str]) -> String {
+pub(crate) fn install(home: &Home, server: &ModelServer, arguments: &[&str]) -> String {
     let output = program_command(source().join("install.sh"), home, server)
         .arg("--from")
         .arg(programs())

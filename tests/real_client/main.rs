@@ -31,6 +31,7 @@ mod plugin;
 mod provider;
 mod resolving;
 mod run;
+mod session;
 mod statusline;
 mod supervised;
 

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::tree::{MARK_VARIABLE, Marker};
 use crate::cli::{Context, Exit, Failure};
+use crate::conduct::worktree;
 use crate::core::id::{OrchestrationId, TaskName};
+use crate::format::beat_file::BeatLine;
 use crate::format::instance_request::InstanceRequest;
 use crate::format::launch_file::LaunchFile;
 use crate::store::layout::{Layout, RunDir};
-use crate::store::{atomic, instance_inbox, lock};
+use crate::store::{atomic, beats, instance_inbox, lock, run_log};
+use crate::supervise;
 
 /// Longest text, characters. What is longer is cut: it is for people, and for prompts.
 const LONG: usize = 4_000;
@@ -66,6 +69,9 @@ pub(super) enum Say {
 }
 
 pub(super) fn run(say: &Say, cx: &mut Context<'_>) -> Result<Exit, Failure> {
+    if let Some((run, task)) = opened_by_hand(cx) {
+        return by_hand(say, &run, &task, cx);
+    }
     let instance = instance(cx)?;
     let attempt = Some(instance.attempt);
     let (request, answer) = match say {
@@ -108,6 +114,53 @@ pub(super) fn run(say: &Say, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     };
     instance_inbox::post(&instance.run, &instance.task, &request, cx.now())?;
     cx.print(answer)?;
+    Ok(Exit::Success)
+}
+
+/// The task in whose worktree a person opened this session by hand: no process mark names it,
+/// and nobody else works there.
+fn opened_by_hand(cx: &Context<'_>) -> Option<(RunDir, TaskName)> {
+    if cx.env.get(MARK_VARIABLE).is_some() {
+        return None;
+    }
+    let repo = cx.repository().ok()?;
+    let start = cx.start().canonicalize().ok()?;
+    let top = start.ancestors().find(|dir| dir.join(".git").exists())?;
+    let (run, task) = worktree::owner(&Layout::new(repo.root()), top)?;
+    (!lock::may_be_held(&run.lock(&task))).then_some((run, task))
+}
+
+/// A person is there, and nobody supervises: it is kept for whoever looks at the run.
+fn by_hand(
+    say: &Say,
+    run: &RunDir,
+    task: &TaskName,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
+    let (event, said) = match say {
+        Say::Stuck { reason, .. } => ("Stuck", text(reason, cx)?),
+        Say::Progress { text: said, .. } => ("Progress", text(said, cx)?),
+        Say::Note { text: note } => {
+            let note = text(note, cx)?;
+            supervise::leave_note(run, task, &note)?;
+            cx.print("Noted for those who work here later. Go on.\n")?;
+            return Ok(Exit::Success);
+        }
+    };
+    let beat = BeatLine {
+        at: cx.now().0,
+        event: event.to_owned(),
+        said: said.clone(),
+        ..BeatLine::default()
+    };
+    beats::add(&run.beat(task), &beat)?;
+    if event == "Stuck" {
+        let line = format!("{task}: STUCK in a session opened by hand - {said}");
+        run_log::append(run, cx.now(), &[line]);
+        cx.print("It is noted. A person is with you in this session: ask them now.\n")?;
+    } else {
+        cx.print("Told. Go on.\n")?;
+    }
     Ok(Exit::Success)
 }
 

@@ -299,11 +299,10 @@ impl Life<'_> {
 }
 
 /// An instance leaves something for those that come after it, and tells those that run.
-pub(in crate::supervise) fn leave_note(
-    run: &RunDir,
-    task: &TaskName,
-    text: &str,
-) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn leave_note(run: &RunDir, task: &TaskName, text: &str) -> Result<(), StoreError> {
     let at = now();
     let note = NoteLine::new(run.id(), task, rfc3339(at), text);
     if !notes::keep(run, &note)? {
