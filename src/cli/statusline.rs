@@ -397,7 +397,7 @@ fn home(cx: &Context<'_>) -> Result<PathBuf, Failure> {
 }
 
 /// Where this program's own files are, the folder that install.sh uses.
-fn data(cx: &Context<'_>) -> Result<PathBuf, Failure> {
+pub(super) fn data(cx: &Context<'_>) -> Result<PathBuf, Failure> {
     let set = cx.env.get("XDG_DATA_HOME").map(PathBuf::from);
     let data = match set.filter(|path| path.is_absolute()) {
         Some(path) => path,

@@ -611,7 +611,7 @@ mod tests {
         let alive = listen::process_name(std::process::id()).unwrap();
         let gone = ProcessName {
             boot: "another".into(),
-            ..alive.clone()
+            ..alive
         };
         let at = Timestamp(1_000_000);
         let soon = Verdict::Wait(SOON);

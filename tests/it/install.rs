@@ -1,5 +1,6 @@
 //! `install.sh` with a release, and what makes releases: no client, no network, no build.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -219,4 +220,77 @@ fn the_workflow_makes_what_install_sh_asks_for() {
         .output()
         .unwrap();
     assert!(words(&output).contains("there are user, project and local"));
+}
+
+/// What client 2.1.197 knows, as its program lists it. One name that it does not know makes it
+/// leave the whole file of hooks aside.
+const EVENTS: &[&str] = &[
+    "PreToolUse",
+    "PostToolUse",
+    "PostToolUseFailure",
+    "PostToolBatch",
+    "Notification",
+    "UserPromptSubmit",
+    "UserPromptExpansion",
+    "SessionStart",
+    "SessionEnd",
+    "Stop",
+    "StopFailure",
+    "SubagentStart",
+    "SubagentStop",
+    "PreCompact",
+    "PostCompact",
+    "PermissionRequest",
+    "PermissionDenied",
+    "Setup",
+    "TeammateIdle",
+    "TaskCreated",
+    "TaskCompleted",
+    "Elicitation",
+    "ElicitationResult",
+    "ConfigChange",
+    "WorktreeCreate",
+    "WorktreeRemove",
+    "InstructionsLoaded",
+    "CwdChanged",
+    "FileChanged",
+    "MessageDisplay",
+];
+
+#[test]
+fn the_oldest_client_knows_every_event_of_the_hooks() {
+    let text = fs::read_to_string(source().join("hooks/hooks.json")).unwrap();
+    let hooks: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let events: Vec<&String> = hooks["hooks"].as_object().unwrap().keys().collect();
+    assert!(events.len() >= 3, "{events:?}");
+    for event in events {
+        assert!(EVENTS.contains(&event.as_str()), "{event}");
+    }
+}
+
+/// A program that is built is installed, packed and has its stand-in.
+#[test]
+fn every_program_is_in_every_list() {
+    let read = |name: &str| fs::read_to_string(source().join(name)).unwrap();
+    let manifest: toml::Value = toml::from_str(&read("Cargo.toml")).unwrap();
+    let names = |list: &toml::Value| -> BTreeSet<String> {
+        let list = list.as_array().unwrap().iter();
+        list.map(|bin| bin["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let built = names(&manifest["bin"]);
+    let stand_ins: BTreeSet<String> = fs::read_dir(source().join("bin"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(built, stand_ins);
+    let script = read("install.sh");
+    let (_, list) = script.split_once("\nprograms='").unwrap();
+    let (list, _) = list.split_once('\'').unwrap();
+    let listed: BTreeSet<String> = list.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(built, listed);
+    let first = read("bin/orchestra");
+    for name in &built {
+        assert_eq!(read(&format!("bin/{name}")), first, "{name}");
+    }
 }

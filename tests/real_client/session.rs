@@ -15,7 +15,7 @@ use super::support::terminal::Terminal;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the session's own model is asked last, when that is no work of an instance.
-fn asked(part: &'static str) -> impl Fn(&Request) -> bool + Send + Sync {
+pub(crate) fn asked(part: &'static str) -> impl Fn(&Request) -> bool + Send + Sync {
     move |r| !r.mentions("Your task: ") && r.last_user_text().contains(part)
 }
 
@@ -32,8 +32,9 @@ fn script() -> Script {
         {"name": "docs", "prompt": "Write docs.txt", "files": ["docs.txt"]},
     ]});
     let script = Script::new()
-        .on(asked("docs is STUCK"), |_| {
-            Reply::text("docs asks which theme: dark, or light? Answer with /orchestra-control.")
+        .on(asked("docs is STUCK"), |r| {
+            assert!(r.last_user_text().contains("\n> Which <b>theme</b>?"));
+            Reply::text("docs asks which theme: dark, or light?")
         })
         .on(asked("What is 2+2?"), |_| Reply::text("It is four."))
         .rule(|r| {
@@ -48,7 +49,7 @@ fn script() -> Script {
         .worker("the pale one", |w| {
             w.write("docs.txt", "pale").commit("docs").say("Done.").forever()
         })
-        .worker("Your task: docs\n", |w| w.say("STUCK: Which theme?\n- dark\n- light"))
+        .worker("Your task: docs\n", |w| w.say("STUCK: Which <b>theme</b>?\n- dark\n- light"))
         .worker("Your task: api\n", |w| {
             w.write("api.txt", "api").commit("api").say("Done.").forever()
         })
@@ -120,7 +121,7 @@ fn lives(columns: u16) {
     );
     seen(&terminal, "All of it is done.");
     say(&mut terminal, "/cleanup-orchestra success");
-    let screen = seen(&terminal, "tidied up");
+    let screen = seen(&terminal, "freed: 2 worktrees");
     drop(terminal);
 
     for line in screen.lines() {
@@ -131,12 +132,15 @@ fn lives(columns: u16) {
     let trees = home.git(&repository, &["worktree", "list"]);
     assert_eq!(trees.lines().count(), 1, "{trees}");
     assert_eq!(home.git(&repository, &["branch", "--list", "task/*"]), "");
-    // What was announced came once, and unasked.
-    let told = server.requests_where(|r| asked("docs is STUCK")(r)).len();
-    assert_eq!(told, 1);
+    // What was announced came once, and unasked. The end of the command in the background was
+    // the announcement of the end.
+    let told = |part| server.requests_where(|r| asked(part)(r)).len();
+    assert_eq!((told("docs is STUCK"), told("is FINISHED")), (1, 0));
     let ledger = only_run(&repository).join("announcements/ledger.jsonl");
     let ledger = fs::read_to_string(ledger).unwrap();
-    assert!(ledger.contains("\"kind\":\"finished\""), "{ledger}");
+    for kind in ["\"id\":\"stuck/docs/", "\"kind\":\"finished\""] {
+        assert!(ledger.contains(kind), "{ledger}");
+    }
     server.assert_all_expected();
 }
 

@@ -118,6 +118,14 @@ fn claude(checks: &mut Checks, program: &Path, cx: &Context<'_>) {
         }
     };
     match version_of(&path, cx) {
+        Some(version) if is_older(&version, OLDEST) => checks.warn(
+            "claude",
+            format!(
+                "{version} ({}) is older than what this was tried with",
+                path.display()
+            ),
+            "claude update (2.1.197 is the oldest; with 2.1.329 nothing is missing)",
+        ),
         Some(version) => checks.good("claude", format!("{version} ({})", path.display())),
         None => checks.warn(
             "claude",
@@ -143,6 +151,16 @@ fn claude(checks: &mut Checks, program: &Path, cx: &Context<'_>) {
             "not looked at; if instances fail with \"not logged in\", run `claude` once and log in",
         ),
     }
+}
+
+/// The oldest client that the plugin was tried with.
+const OLDEST: [u32; 3] = [2, 1, 197];
+
+/// Whether what `--version` says begins with a lower number; false where it says no number.
+fn is_older(version: &str, than: [u32; 3]) -> bool {
+    let number = version.split(' ').next().unwrap_or_default();
+    let parts: Result<Vec<u32>, _> = number.split('.').map(str::parse).collect();
+    parts.is_ok_and(|parts| parts.len() == 3 && parts.as_slice() < than.as_slice())
 }
 
 /// The first line that a program prints for `--version`, within some seconds.
@@ -202,5 +220,26 @@ pub(super) fn disk(checks: &mut Checks, folder: &Path) {
             format!("the room in {} cannot be measured", folder.display()),
             "look with `df -h`",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lower_number_is_older() {
+        for (version, older) in [
+            ("2.1.196 (Claude Code)", true),
+            ("1.9.999", true),
+            ("2.1.197 (Claude Code)", false),
+            ("2.1.329", false),
+            ("2.2.0", false),
+            ("3.0.0-beta", false),
+            ("a fake client", false),
+            ("", false),
+        ] {
+            assert_eq!(is_older(version, OLDEST), older, "{version}");
+        }
     }
 }

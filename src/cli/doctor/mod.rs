@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `base` | git, repository, configuration, Claude Code, disk |
+//! | `installation` | the plugin and the status line in Claude Code |
 //! | `finding` | what is found, and how it is mended |
 //! | `runs` | runs without conductor or keeper, damaged ones, what ended ones left |
 //! | `processes` | processes of instances that nobody owns any more |
@@ -15,6 +16,7 @@ mod base;
 mod files;
 mod finding;
 mod groups;
+mod installation;
 mod locks;
 mod processes;
 mod runs;
@@ -142,6 +144,7 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     let mut checks = Checks::default();
     base::git(&mut checks);
     let repo = base::repository(&mut checks, cx);
+    installation::find(&mut checks, cx);
     let worktrees = base::configuration(&mut checks, repo.as_ref(), cx);
     if let Some(folder) = worktrees {
         base::disk(&mut checks, &folder);
