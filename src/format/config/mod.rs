@@ -1,7 +1,7 @@
 //! Configuration: `.claude/orchestra.toml` of a project, `orchestra/config.toml` of a person,
 //! `ORCHESTRA_…` variables and flags, as layers of the same keys; the later is the stronger.
 //!
-//! Reading a layer is here, finding the files is the business of the edges. [`resolve`] puts
+//! Reading a layer is here, finding the files is the business of the edges. [`resolve()`] puts
 //! layers over each other and remembers for each key where its value comes from.
 
 mod check;
