@@ -101,7 +101,7 @@ pub fn sitter(event: &HookEvent, world: &World) -> Option<Sitter> {
 }
 
 /// The client: it says its number, or it is the parent.
-fn client(world: &World) -> Option<ProcessName> {
+pub(super) fn client(world: &World) -> Option<ProcessName> {
     let said = world.var("CLAUDE_PID").and_then(|pid| pid.parse().ok());
     let parent = || {
         let parent = rustix::process::getppid()?;
@@ -308,28 +308,30 @@ fn settle(
         let is_open = match &item.standing {
             Standing::Settled => false,
             Standing::Open => true,
-            Standing::Claimed { by, at } => match judge(by, *at, item.handed, &news.tag(run.id()), now) {
-                Verdict::Told => {
-                    let to = by.session.clone();
-                    entries.push(LedgerEntry::Told {
-                        ids: ids.clone(),
-                        to,
-                    });
-                    false
+            Standing::Claimed { by, at } => {
+                match judge(by, *at, item.handed, &news.tag(run.id()), now) {
+                    Verdict::Told => {
+                        let to = by.session.clone();
+                        entries.push(LedgerEntry::Told {
+                            ids: ids.clone(),
+                            to,
+                        });
+                        false
+                    }
+                    Verdict::Wait(again) => {
+                        look.again = Some(look.again.map_or(again, |known| known.min(again)));
+                        false
+                    }
+                    Verdict::Lost(why) => {
+                        let why = why.to_owned();
+                        entries.push(LedgerEntry::Released {
+                            ids: ids.clone(),
+                            why,
+                        });
+                        true
+                    }
                 }
-                Verdict::Wait(again) => {
-                    look.again = Some(look.again.map_or(again, |known| known.min(again)));
-                    false
-                }
-                Verdict::Lost(why) => {
-                    let why = why.to_owned();
-                    entries.push(LedgerEntry::Released {
-                        ids: ids.clone(),
-                        why,
-                    });
-                    true
-                }
-            },
+            }
         };
         if !is_open {
             continue;
@@ -676,11 +678,7 @@ mod tests {
                 watcher: watcher.clone(),
             };
             let now = Timestamp(at.0 + seconds * 1000);
-            assert_eq!(
-                judge(&by, at, 1, tag, now),
-                expected,
-                "{record} {seconds}"
-            );
+            assert_eq!(judge(&by, at, 1, tag, now), expected, "{record} {seconds}");
         }
         // A client that keeps no record, or one in which the text cannot be found, is not told
         // the same again and again.
