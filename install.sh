@@ -127,14 +127,17 @@ noted() {
     [ ! -f "$record" ] || sed -n "s/^$1 //p" "$record"
 }
 
-# Makes a folder, and those above it; notes which ones.
+# Makes a folder, and those above it; notes which ones. Another installation may make it first.
 made=
 make_folder() {
     [ -d "$1" ] && return 0
     make_folder "$(dirname -- "$1")"
-    mkdir "$1"
-    made="$made$1
+    if why=$(mkdir "$1" 2>&1); then
+        made="$made$1
 "
+    else
+        [ -d "$1" ] || fail "$why"
+    fi
 }
 
 # Whether an older version is to stay: a week old at most, or one of its programs runs.
@@ -315,7 +318,8 @@ if [ "$release" = yes ]; then
         from=$root/bin
     fi
 elif [ -n "$from" ]; then
-    from=$(CDPATH='' cd -- "$from" && pwd) || fail "there is no folder $from"
+    [ -d "$from" ] || fail "there is no folder $from"
+    from=$(CDPATH='' cd -- "$from" && pwd)
 elif [ ! -e "$root/Cargo.toml" ]; then
     # An unpacked release.
     from=$root/bin

@@ -11,23 +11,34 @@ use serde_json::{Value, json};
 
 use crate::core::plan::suggest_name;
 
-/// Headings whose lists are no tasks.
+/// What begins a word of headings whose lists are no tasks, wherever it stands.
 const OTHER_LISTS: &[&str] = &[
     "reproduc",
     "acceptance",
     "expected",
     "actual",
-    "environment",
-    "definition of done",
     "checklist",
     "criteria",
+];
+
+/// What begins the last word of such headings: "Additional context", and not "Context menu".
+const OTHER_ENDS: &[&str] = &[
+    "environment",
     "version",
     "background",
     "context",
     "example",
     "reference",
     "link",
+    "done",
 ];
+
+/// What begins a word of headings whose lists are tasks, whatever else they say.
+const TASK_LISTS: &[&str] = &["task", "subtask", "todo", "implement", "plan"];
+
+/// Most references of one item that are followed, and most letters of each list of them.
+const MAX_REFERENCES: usize = 50;
+const MAX_CLAUSE: usize = 400;
 
 /// An item of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,16 +68,19 @@ pub struct Dangling {
 #[must_use]
 pub fn items(body: &str) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
-    let mut fence: Option<String> = None;
+    let mut fence: Option<&str> = None;
     let mut comment = false;
-    let mut skipping = false;
+    // The level of the heading that tells of something else.
+    let mut skipping: Option<usize> = None;
     // How far in the list's items begin, once one has.
     let mut base: Option<usize> = None;
     for line in body.lines() {
-        let indent = line.len() - line.trim_start().len();
+        let indent = indent(line);
         let text = line.trim();
-        if let Some(mark) = &fence {
-            if text.starts_with(mark.as_str()) && text.chars().all(|c| mark.contains(c)) {
+        if let Some(mark) = fence {
+            // As long as the opening one, or longer.
+            let sign = mark.get(..1).unwrap_or_default();
+            if text.starts_with(mark) && text.trim_start_matches(sign).is_empty() {
                 fence = None;
             }
             continue;
@@ -75,22 +89,27 @@ pub fn items(body: &str) -> Vec<Item> {
             comment = !text.contains("-->");
             continue;
         }
-        if let Some(mark) = ["```", "~~~"].iter().find(|mark| text.starts_with(**mark)) {
-            fence = Some((*mark).to_owned());
-            continue;
-        }
-        if let Some(heading) = text.strip_prefix('#').filter(|_| indent < 4)
-            && heading.trim_start_matches('#').starts_with(' ')
-        {
-            let heading = heading.to_lowercase();
-            skipping = OTHER_LISTS.iter().any(|word| heading.contains(word));
-            base = None;
-            continue;
-        }
-        if skipping || text.starts_with('>') {
+        if let Some(mark) = opening(text) {
+            fence = Some(mark);
             continue;
         }
         let deeper = base.is_some_and(|base| indent >= base + 2);
+        if let Some((level, heading)) = heading(text).filter(|_| indent < 4 && !deeper) {
+            // What stands below a heading belongs to it, smaller headings included.
+            if skipping.is_none_or(|above| level <= above) {
+                skipping = None;
+            }
+            match tells_of(heading) {
+                Some(Lists::Tasks) => skipping = None,
+                Some(Lists::Others) if skipping.is_none() => skipping = Some(level),
+                _ => {}
+            }
+            base = None;
+            continue;
+        }
+        if skipping.is_some() || text.starts_with('>') {
+            continue;
+        }
         match item(text) {
             Some(item) if !deeper => {
                 base = Some(indent);
@@ -109,6 +128,77 @@ pub fn items(body: &str) -> Vec<Item> {
         item.details = item.details.trim().to_owned();
     }
     items
+}
+
+/// The columns before a line's text; a tab goes to the next multiple of four.
+fn indent(line: &str) -> usize {
+    line.chars()
+        .take_while(|c| c.is_whitespace())
+        .fold(0, |at, c| if c == '\t' { at / 4 * 4 + 4 } else { at + 1 })
+}
+
+/// The mark that begins a block of code on this line: three or more of a kind. One that is
+/// followed by another backtick is code inside of a text.
+fn opening(text: &str) -> Option<&str> {
+    ['`', '~'].into_iter().find_map(|sign| {
+        let rest = text.trim_start_matches(sign);
+        let mark = text.get(..text.len() - rest.len())?;
+        (mark.len() >= 3 && !(sign == '`' && rest.contains('`'))).then_some(mark)
+    })
+}
+
+/// A heading with its level. People write some as a line in bold, those are below all others.
+fn heading(text: &str) -> Option<(usize, &str)> {
+    const BOLD: usize = 7;
+    let rest = text.trim_start_matches('#');
+    let level = text.len() - rest.len();
+    if (1..BOLD).contains(&level) && (rest.is_empty() || rest.starts_with([' ', '\t'])) {
+        return Some((level, rest));
+    }
+    let inner = text
+        .trim_end_matches(':')
+        .strip_prefix("**")?
+        .strip_suffix("**")?;
+    (!inner.contains("**")).then_some((BOLD, inner))
+}
+
+/// What the lists below a heading are.
+#[derive(Debug, PartialEq, Eq)]
+enum Lists {
+    Tasks,
+    Others,
+}
+
+/// What a heading says of its lists, if anything.
+fn tells_of(heading: &str) -> Option<Lists> {
+    let lower = heading.to_lowercase();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let begins = |word: &str, with: &[&str]| with.iter().any(|start| word.starts_with(start));
+    let any = |with: &[&str]| words.iter().any(|word| begins(word, with));
+    if any(TASK_LISTS) {
+        Some(Lists::Tasks)
+    } else if any(OTHER_LISTS) || words.last().is_some_and(|word| begins(word, OTHER_ENDS)) {
+        Some(Lists::Others)
+    } else {
+        None
+    }
+}
+
+/// A text without the remarks in it that are not shown.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("<!--") {
+        let Some((_, after)) = after.split_once("-->") else {
+            break;
+        };
+        shown.push_str(before);
+        rest = after;
+    }
+    shown + rest
 }
 
 /// An item that begins on this line.
@@ -134,6 +224,8 @@ fn item(text: &str) -> Option<Item> {
             break;
         }
     }
+    let rest = shown(rest);
+    let rest = rest.trim();
     if !counts || rest.is_empty() {
         return None;
     }
@@ -320,6 +412,9 @@ fn references(text: &str) -> Vec<Reference> {
                     continue;
                 };
                 named(rest, rank < CERTAIN, &mut found);
+                if found.len() >= MAX_REFERENCES {
+                    return found;
+                }
             }
         }
     }
@@ -328,6 +423,11 @@ fn references(text: &str) -> Vec<Reference> {
 
 /// The names of a list such as `#3, #4 and step 5)`; ends at the first that is none.
 fn named(text: &str, certain: bool, found: &mut Vec<Reference>) {
+    let end = text
+        .char_indices()
+        .nth(MAX_CLAUSE)
+        .map_or(text.len(), |(at, _)| at);
+    let text = text.get(..end).unwrap_or_default();
     let clause = text.split(['.', ';', ')', ']']).next().unwrap_or_default();
     let clause = clause.trim_start_matches([':', ' ']);
     for part in clause
@@ -349,11 +449,14 @@ fn named(text: &str, certain: bool, found: &mut Vec<Reference>) {
         if issue.is_none() && !stepped && !certain {
             return;
         }
-        found.push(Reference {
+        let reference = Reference {
             text: part.chars().take(60).collect(),
             issue,
             step: number.filter(|_| stepped).or(issue),
-        });
+        };
+        if !found.contains(&reference) {
+            found.push(reference);
+        }
     }
 }
 
@@ -506,6 +609,61 @@ mod tests {
         assert_eq!(nested.len(), 2);
         assert_eq!(nested[0].details, "- [ ] sub a\nmore words\n\nand so on");
         assert_eq!(nested[1].issue, Some(12));
+    }
+
+    #[test]
+    fn what_stands_round_a_list_decides_what_it_is() {
+        for (body, wanted) in [
+            // Tabs, and lists below items that are no tasks.
+            ("- [ ] One\n\t- [ ] sub\n- [ ] Two\n", &["One", "Two"][..]),
+            (
+                "- Backend\n  - [ ] API\n- Web\n  - [ ] Page\n",
+                &["API", "Page"],
+            ),
+            // Code: a block in a block, code in a text, other marks.
+            ("````\n```\n1. x\n```\n1. y\n````\n1. A\n", &["A"]),
+            ("```make all```\n1. A\n2. B\n", &["A", "B"]),
+            ("~~~ `x`\n1. x\n```\n~~~~\n1. A\n", &["A"]),
+            // What stands below a heading belongs to it.
+            (
+                "## Acceptance criteria\n### Web\n- [ ] fast\n## More\n- [ ] A\n",
+                &["A"],
+            ),
+            (
+                "# Background\n## Tasks\n- [ ] A\n## Links\n- [ ] x\n",
+                &["A"],
+            ),
+            (
+                "**Steps to reproduce**:\n1. open\n\n**To be done**\n- [ ] A\n",
+                &[],
+            ),
+            (
+                "**Steps to reproduce:**\n1. open\n\n**Do this**\n- [ ] A\n",
+                &["A"],
+            ),
+            // A word that only looks like one of them.
+            ("## Tasks for version 2\n- [ ] A\n", &["A"]),
+            ("## Context menu\n- [ ] A\n## Linking\n- [ ] x\n", &["A"]),
+            // Remarks of templates.
+            (
+                "- [ ] A <!-- id:3 -->\n- [ ] <!-- what else? -->\n- [ ] B <!-- C\n",
+                &["A", "B <!-- C"],
+            ),
+            ("## Tasks\r\n- [ ] A\r\n- [x] B\r\n", &["A", "B"]),
+        ] {
+            assert_eq!(texts(body), wanted, "{body}");
+        }
+    }
+
+    /// Nobody waits for, or reads, thousands of them.
+    #[test]
+    fn a_text_of_nothing_but_dependencies_is_read_at_once() {
+        let same = format!("- [ ] One\n- [ ] Two {}", "depends on ".repeat(6_000));
+        let (_, dangling) = plan(9, "r", &items(&same), &[]).unwrap();
+        assert!(dangling.len() <= MAX_REFERENCES, "{}", dangling.len());
+        let many: String = (0..5_000).map(|n| format!("depends on x{n}. ")).collect();
+        let (_, dangling) = plan(9, "r", &items(&format!("1. One\n2. Two {many}")), &[]).unwrap();
+        assert_eq!(dangling.len(), MAX_REFERENCES);
     }
 
     #[test]

@@ -170,6 +170,75 @@ fn a_release_is_taken_when_its_checksum_is_right_and_only_then() {
     assert_eq!(left, 4, "home, built, releases, unpacked");
 }
 
+/// Two terminals, or a script in each of several containers with one home.
+#[test]
+fn installations_at_the_same_time_do_not_disturb_each_other() {
+    let world = World::new();
+    let built = world.path("built");
+    let arguments = ["--from", built.to_str().unwrap(), "--no-claude"];
+    std::thread::scope(|scope| {
+        let install = || world.run(&source().join("install.sh"), &arguments);
+        let all: Vec<_> = (0..3).map(|_| scope.spawn(install)).collect();
+        for one in all {
+            let output = one.join().unwrap();
+            assert!(output.status.success(), "{}", words(&output));
+        }
+    });
+    let home = world.path("home");
+    let program = home.join(".local/bin/orchestra");
+    assert!(program.canonicalize().unwrap().is_file());
+    let output = world.run(
+        &source().join("install.sh"),
+        &["--uninstall", "--no-claude", "--yes"],
+    );
+    assert!(output.status.success(), "{}", words(&output));
+    let left: Vec<_> = fs::read_dir(&home).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A plugin without programs answers typed commands as the programs do, whatever its folder is
+/// called, and is silent otherwise.
+#[test]
+fn a_stand_in_answers_typed_commands_and_nothing_else() {
+    let world = World::new();
+    let bin = world.path("a \"b\" \\n c/bin");
+    fs::create_dir_all(&bin).unwrap();
+    let said = |name: &str, event: &str| {
+        let program = bin.join(name);
+        fs::copy(source().join("bin").join(name), &program).unwrap();
+        let input = world.path("input");
+        fs::write(&input, format!("{{\"hook_event_name\":\"{event}\"}}")).unwrap();
+        let output = Command::new("sh")
+            .arg(&program)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", world.path("home"))
+            // No absolute path: the specification has it ignored, and so does install.sh.
+            .env("XDG_DATA_HOME", "data")
+            .stdin(fs::File::open(input).unwrap())
+            .output()
+            .unwrap();
+        assert!(output.stderr.is_empty(), "{}", words(&output));
+        assert!(output.status.success(), "{}", words(&output));
+        output.stdout
+    };
+    for name in ["orchestration-start", "orchestra-command"] {
+        assert!(said(name, "SessionStart").is_empty());
+        let answer: serde_json::Value =
+            serde_json::from_slice(&said(name, "UserPromptExpansion")).unwrap();
+        let text = answer["stopReason"].as_str().unwrap().to_owned();
+        let way = format!("  {}/install.sh --release", bin.parent().unwrap().display());
+        assert!(text.contains(&way), "{text}");
+        let orchestra::hook::Outcome::Answer(as_programs) =
+            orchestra::hook::Outcome::answered(text.strip_prefix('\n').unwrap())
+        else {
+            panic!("no answer");
+        };
+        assert_eq!(answer, as_programs);
+    }
+    assert!(said("orchestra-guard", "PreToolUse").is_empty());
+}
+
 /// Whatever platform install.sh asks a release for, the workflow makes.
 #[test]
 fn the_workflow_makes_what_install_sh_asks_for() {

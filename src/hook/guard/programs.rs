@@ -220,6 +220,9 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("exec", &["-a"]),
     ("command", &[]),
     ("noglob", &[]),
+    ("nocorrect", &[]),
+    ("-", &[]),
+    ("repeat", &[]),
     ("nice", &["-n", "--adjustment"]),
     ("ionice", &["-c", "-n", "--class", "--classdata"]),
     ("chrt", &[]),
@@ -523,7 +526,7 @@ pub fn check(
                 return Err(piped(name));
             }
             walk.file(file, rest)?;
-            // It may go anywhere within, and set anything.
+            walk.state.variables.forget();
             return Ok(Flow::Unknown);
         }
         "trap" => {
@@ -533,6 +536,50 @@ pub fn check(
                 walk.text(&text)?;
             }
             return Ok(Flow::None);
+        }
+        "set" => {
+            if rest
+                .iter()
+                .any(|f| flag(f).is_none() || value::known(f).as_deref() == Some("--"))
+            {
+                let arguments: Vec<Field> = plain(rest).into_iter().cloned().collect();
+                // `set -o pipefail` sets none.
+                if !has(rest, &["-o", "+o"]) && !has_letter(rest, 'o') {
+                    walk.positional(&arguments);
+                }
+            }
+            return Ok(Flow::None);
+        }
+        "shift" => {
+            walk.unknown_positional();
+            return Ok(Flow::None);
+        }
+        "unset" => {
+            for field in plain(rest) {
+                if let Some(name) = value::known(field) {
+                    walk.state.variables.set(&name, vec![vec![Seg::Unknown]]);
+                }
+            }
+            return Ok(Flow::None);
+        }
+        "setopt" | "unsetopt" | "emulate" | "zmodload" => {
+            return Err(format!(
+                "`{name}` changes how commands are read; leave it out."
+            ));
+        }
+        "getopts" => {
+            for field in plain(rest).iter().skip(1) {
+                if let Some(name) = value::known(field) {
+                    walk.state.variables.set(&name, vec![vec![Seg::Atom]]);
+                }
+            }
+            walk.state.variables.set("OPTARG", vec![vec![Seg::Unknown]]);
+            return Ok(Flow::None);
+        }
+        "export" | "declare" | "typeset" | "readonly" | "local"
+            if name != "export" && has_letter(rest, 'n') =>
+        {
+            return Err("a variable that stands for another one hides what is used.".to_owned());
         }
         "export" | "declare" | "typeset" | "readonly" | "local" => {
             for field in rest {
@@ -555,15 +602,26 @@ pub fn check(
         "read" | "readarray" | "mapfile" => {
             return read(walk, rest, input).map(|()| Flow::None);
         }
-        "printf" | "echo" => return print(walk, name, rest),
-        "find" | "gfind" => return find(walk, rest, input),
+        "printf"
+            if value::beginning(rest.first().map_or(&[][..], Vec::as_slice)).starts_with("-v") =>
+        {
+            let named = value::strip(&rest[0], "-v").and_then(|f| value::known(&f));
+            let named = named.filter(|name| !name.is_empty());
+            let named = named.or_else(|| rest.get(1).and_then(|f| value::known(f)));
+            if let Some(name) = named {
+                walk.assign(&name, vec![vec![Seg::Unknown]])?;
+            }
+            return Ok(Flow::None);
+        }
+        "printf" | "echo" => return print(name, rest),
+        "find" | "gfind" => return find(walk, rest),
         "fd" | "fdfind" => return fd(walk, rest),
         "xargs" | "gxargs" | "parallel" => return xargs(walk, name, rest, input),
         "sed" | "gsed" => return sed(walk, rest).map(|()| Flow::Unknown),
         "awk" | "gawk" | "mawk" | "nawk" => return awk(walk, rest).map(|()| Flow::Unknown),
         "ln" | "link" | "symlink" => return link(walk, rest).map(|()| Flow::None),
         "mv" | "gmv" => {
-            for field in targets(rest).iter().chain(plain(rest).iter().map(|f| *f)) {
+            for field in targets(rest).iter().chain(plain(rest).iter().copied()) {
                 walk.remove("`mv` on", field)?;
             }
             return Ok(Flow::Unknown);
@@ -646,6 +704,9 @@ pub fn check(
         }
         _ => {}
     }
+    if let Some(why) = published(name, rest) {
+        return Err(why);
+    }
     if BEYOND.contains(&name) || name.starts_with("mkfs") {
         return Err(format!(
             "`{name}` runs or changes things beyond your worktree, where nothing can be seen of \
@@ -669,6 +730,94 @@ pub fn check(
     }
     other(walk, name, rest)?;
     Ok(Flow::Unknown)
+}
+
+/// What leaves the machine, or changes it, by the plain name of a command.
+fn published(name: &str, rest: &[Field]) -> Option<String> {
+    let words: Vec<String> = plain(rest).iter().map(|f| value::shown(f)).collect();
+    let first = words.first().map_or("", String::as_str);
+    let second = words.get(1).map_or("", String::as_str);
+    let looks = |word: &str| {
+        matches!(
+            word,
+            "list" | "view" | "status" | "diff" | "checks" | "search" | "browse" | "show" | "get"
+        )
+    };
+    let why = match name {
+        "gh" | "glab" | "hub" => {
+            let sends = has(
+                rest,
+                &[
+                    "-X",
+                    "--method",
+                    "-f",
+                    "-F",
+                    "--field",
+                    "--raw-field",
+                    "--input",
+                ],
+            );
+            let fine = first.is_empty()
+                || looks(first)
+                || looks(second)
+                || first == "api" && !sends
+                || matches!(first, "auth" | "help" | "version") && second != "login";
+            (!fine).then_some("what is published or opened is for the person")
+        }
+        "npm" | "pnpm" | "yarn" | "bun" => {
+            if matches!(first, "publish" | "unpublish" | "login" | "deprecate") {
+                Some("what is published is for the person")
+            } else if has(rest, &["-g", "--global"]) || first == "global" || first == "link" {
+                Some("it changes what is installed for everybody; install into the worktree")
+            } else {
+                None
+            }
+        }
+        "cargo" => match first {
+            "publish" | "yank" | "login" | "owner" => Some("what is published is for the person"),
+            "install" | "uninstall" if values_of(rest, &["--root"]).is_empty() => {
+                Some("it changes what is installed for everybody; give it --root in the worktree")
+            }
+            _ => None,
+        },
+        "twine" => Some("what is published is for the person"),
+        "docker" | "podman" if matches!(first, "push" | "login") => {
+            Some("what is published is for the person")
+        }
+        "make" | "gmake" | "ninja"
+            if words.iter().any(|word| word == "install")
+                && !rest.iter().any(|f| {
+                    let text = value::beginning(f).to_lowercase();
+                    text.starts_with("destdir=") || text.starts_with("prefix=")
+                }) =>
+        {
+            Some("it would install outside; give it DESTDIR= in the worktree")
+        }
+        "apt" | "apt-get" | "dpkg" | "yum" | "dnf" | "apk" | "pacman" | "brew" | "snap"
+        | "zypper" | "port"
+            if !matches!(
+                first,
+                "list" | "show" | "search" | "info" | "policy" | "-l" | ""
+            ) =>
+        {
+            Some("it changes what is installed for everybody")
+        }
+        "kill"
+            if rest.len() > 1
+                && rest.last().and_then(|f| value::known(f)).as_deref() == Some("-1") =>
+        {
+            Some("it would end everything of the person's")
+        }
+        "pkill" | "killall"
+            if words
+                .iter()
+                .any(|w| w.contains("orchestra") || w.contains("claude")) =>
+        {
+            Some("those processes are not yours")
+        }
+        _ => None,
+    };
+    why.map(|why| format!("`{name} {first}` is not for an instance: {why}."))
 }
 
 /// What a reader prints.
@@ -806,10 +955,24 @@ fn foreign_argument(walk: &Walk<'_>, name: &str, field: &[Seg]) -> Step {
 /// Why it may not run.
 pub fn other(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step {
     at_home(walk, name)?;
+    let made_from = values_of(rest, &["-f", "--file", "--makefile"]);
+    if walk.strict
+        && matches!(name, "make" | "gmake" | "ninja" | "just")
+        && made_from.iter().any(|f| {
+            let text = value::shown(f);
+            text == "-" || text.starts_with("/dev/") || text.starts_with("/proc/")
+        })
+    {
+        return Err(piped(name));
+    }
     for target in values_of(rest, OUTPUTS) {
+        // It is only noted where things would be installed.
+        if name == "configure" {
+            break;
+        }
         let shown = value::shown(&target);
         // `-o` takes other things than files as well.
-        if shown.contains('/') || target.iter().any(|seg| *seg == Seg::Unknown) && shown == "…" {
+        if shown.contains('/') || target.contains(&Seg::Unknown) && shown == "…" {
             walk.write(&format!("`{name}` to"), &target)?;
         }
     }
@@ -908,7 +1071,11 @@ fn wrapped(
         } else if text.starts_with('-') && text.len() > 1 {
             if name == "sudo" && (text.contains('i') || text.contains('s')) && !text.contains("--")
             {
-                return shell(walk, "sh", &rest[at + 1..], input).map(|()| Flow::Unknown);
+                let words = rest.get(at + 1..).unwrap_or_default();
+                if words.is_empty() {
+                    return shell(walk, "sh", words, input).map(|()| Flow::Unknown);
+                }
+                return walk.call(words, &assigned, input);
             }
         } else if let Some((variable, value)) = value::split_once(field, '=')
             && matches!(name, "sudo" | "doas")
@@ -926,11 +1093,13 @@ fn wrapped(
             .is_some_and(|b| b.is_ascii_digit() || b == b'.')
             || !field.iter().any(|seg| matches!(seg, Seg::Text(_)))
     };
-    if matches!(name, "timeout" | "gtimeout") && rest.get(at).is_some() {
-        at += 1;
-    } else if matches!(name, "chrt" | "taskset" | "faketime" | "retry")
-        && rest.get(at).is_some_and(number)
-    {
+    // How long, how often, on which processor.
+    let takes_one = match name {
+        "timeout" | "gtimeout" => true,
+        "chrt" | "taskset" | "faketime" | "retry" | "repeat" => rest.get(at).is_some_and(number),
+        _ => false,
+    };
+    if takes_one && at < rest.len() {
         at += 1;
     }
     if name == "watch"
@@ -1019,6 +1188,9 @@ fn shell(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step 
         if text == "--" {
             at += 1;
             break;
+        }
+        if walk.strict && (text.contains(char::is_whitespace) || value::known(field).is_none()) {
+            return Err(piped(name));
         }
         if text.starts_with("--") {
             if matches!(text.as_str(), "--rcfile" | "--init-file") {
@@ -1129,6 +1301,11 @@ fn interpreter(
         }
         return Ok(());
     }
+    if programs.is_empty()
+        && let Some(text) = plain(rest).first().and_then(|file| walk.wrote(file))
+    {
+        walk.code(&text)?;
+    }
     if programs.is_empty() {
         let file = plain(rest).first().map(|f| value::beginning(f));
         let reads_input = file
@@ -1213,8 +1390,7 @@ fn read(walk: &mut Walk<'_>, rest: &[Field], input: &Flow) -> Step {
     Ok(())
 }
 
-fn print(walk: &Walk<'_>, name: &str, rest: &[Field]) -> Step<Flow> {
-    let _ = walk;
+fn print(name: &str, rest: &[Field]) -> Step<Flow> {
     let mut words = rest;
     let mut line_end = name == "echo";
     while let Some((first, after)) = words.split_first() {
@@ -1284,8 +1460,8 @@ fn unescaped(text: &str) -> Option<String> {
     Some(plain)
 }
 
-fn find(walk: &mut Walk<'_>, rest: &[Field], input: &Flow) -> Step<Flow> {
-    let _ = input;
+fn find(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
+    let all = rest;
     let mut starts: Vec<Field> = Vec::new();
     let mut at = 0;
     while let Some(field) = rest.get(at) {
@@ -1311,7 +1487,15 @@ fn find(walk: &mut Walk<'_>, rest: &[Field], input: &Flow) -> Step<Flow> {
             && !start.contains(&Seg::Unknown)
             || *start == [Seg::Below]
     });
-    let found: Vec<Field> = if inside {
+    // Links are followed, or are what is looked for: they lead anywhere.
+    let links = has(all, &["-L", "-follow"])
+        || all.windows(2).any(|pair| {
+            value::beginning(&pair[0]).ends_with("type") && value::beginning(&pair[1]).contains('l')
+        });
+    let inside = inside && !links;
+    let found: Vec<Field> = if links {
+        vec![vec![Seg::Unknown]]
+    } else if inside {
         vec![vec![Seg::Below]]
     } else {
         starts.clone()
@@ -1528,8 +1712,28 @@ fn sed(walk: &mut Walk<'_>, rest: &[Field]) -> Step {
     Ok(())
 }
 
+/// Whether a substitution of a sed script runs what it made: the flag `e`.
+fn sed_runs(text: &str) -> bool {
+    text.split(['\n', ';', '{', '}']).any(|command| {
+        let command = command.trim_start_matches(|c: char| {
+            c.is_ascii_digit() || c.is_whitespace() || "$,!".contains(c)
+        });
+        let Some(rest) = command.strip_prefix('s') else {
+            return false;
+        };
+        let Some(sign) = rest.chars().next().filter(|c| !c.is_alphanumeric()) else {
+            return false;
+        };
+        let flags = rest.rsplit(sign).next().unwrap_or_default();
+        flags.contains('e') && flags.chars().all(|c| "gpiIemM0123456789 ".contains(c))
+    })
+}
+
 /// `w FILE` and `e COMMAND` of a sed script.
 fn sed_script(walk: &mut Walk<'_>, text: &str) -> Step {
+    if sed_runs(text) {
+        return Err("`sed` would run what it makes (the flag `e`); leave that out.".to_owned());
+    }
     let chars: Vec<char> = text.chars().collect();
     for (at, c) in chars.iter().enumerate() {
         let before = chars[..at]
@@ -1732,20 +1936,21 @@ fn fetch(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
         "-a",
         "--append-output",
     ];
-    for target in values_of(rest, TO) {
+    let grouped = rest.windows(2).filter_map(|pair| {
+        let text = value::beginning(&pair[0]);
+        let takes = if name == "curl" { "ocD" } else { "OPao" };
+        (text.starts_with('-')
+            && !text.starts_with("--")
+            && text.len() > 2
+            && text.ends_with(|c| takes.contains(c)))
+        .then(|| pair[1].clone())
+    });
+    for target in values_of(rest, TO).into_iter().chain(grouped) {
         let text = value::beginning(&target);
         if text.starts_with(['/', '~', '.']) && text != "."
             || target.first() == Some(&Seg::Unknown) && name != "curl"
         {
             walk.write(&format!("`{name}` to"), &target)?;
-        }
-    }
-    for field in rest {
-        if value::beginning(field)
-            .to_lowercase()
-            .starts_with("file://")
-        {
-            continue;
         }
     }
     let writes = name != "curl"
@@ -1762,7 +1967,12 @@ fn mktemp(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
         walk.write("`mktemp` in", &folder)?;
     }
     let in_tmpdir = has(rest, &["-t"]) || has_letter(rest, 't') || has(rest, &["--tmpdir"]);
-    for template in plain(rest) {
+    let folders = values_of(rest, &["-p", "--tmpdir"]);
+    let template = plain(rest)
+        .into_iter()
+        .find(|template| !folders.contains(template))
+        .cloned();
+    for template in template.iter() {
         if !in_tmpdir && value::beginning(template).contains('/') {
             walk.write("`mktemp` of", template)?;
         }
@@ -1780,7 +1990,13 @@ fn mktemp(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
             walk.bounds.scratch().display()
         ));
     }
-    Ok(Flow::Below)
+    // What it will be called nobody knows; that there was nothing of the name before is known.
+    let scratch = walk.bounds.scratch().display();
+    Ok(if template.is_none() && folders.is_empty() && own {
+        Flow::Text(format!("{scratch}/tmp.made-by-mktemp\n"))
+    } else {
+        Flow::Below
+    })
 }
 
 fn change(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step<Flow> {
@@ -1803,7 +2019,15 @@ fn change(walk: &mut Walk<'_>, name: &str, rest: &[Field], input: &Flow) -> Step
             }
         }
         "mknod" => named.truncate(1),
-        "sqlite3" => named.truncate(1),
+        "sqlite3" => {
+            for field in rest {
+                walk.code(&value::shown(field))?;
+            }
+            if let Flow::Text(text) = input {
+                walk.code(text)?;
+            }
+            named.truncate(1);
+        }
         _ => {}
     }
     let reads_only = matches!(
@@ -1884,6 +2108,26 @@ fn copy(walk: &mut Walk<'_>, name: &str, rest: &[Field]) -> Step {
     if links {
         for field in &named {
             walk.write("a link to", field)?;
+        }
+    }
+    // A link that is copied as a link is one more way out.
+    let whole = name == "rsync"
+        || ['a', 'd', 'P', 'R', 'r']
+            .iter()
+            .any(|c| has_letter(rest, *c));
+    for source in named.iter().rev().skip(1).filter(|_| whole) {
+        let Some(text) = value::known(source) else {
+            continue;
+        };
+        for folder in walk.state.folders.iter().flatten() {
+            let is_link = folder
+                .join(&text)
+                .symlink_metadata()
+                .is_ok_and(|m| m.is_symlink());
+            let real = walk.bounds.resolve_plain(&text, folder);
+            if is_link && !walk.bounds.is_own(&real) {
+                return Err(walk.outside("copying the link", source, &real));
+            }
         }
     }
     if name == "rsync" {

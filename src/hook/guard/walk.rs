@@ -20,7 +20,7 @@ pub type Denial = String;
 pub type Step<T = ()> = Result<T, Denial>;
 
 /// Most steps of one line, loops and functions included.
-const MAX_STEPS: usize = 20_000;
+const MAX_STEPS: usize = 6_000;
 
 /// Deepest calling of functions and of scripts in scripts.
 const MAX_CALLS: usize = 12;
@@ -51,6 +51,8 @@ pub struct Walk<'a> {
     /// what is certain is.
     pub strict: bool,
     functions: HashMap<String, Rc<Command>>,
+    /// What the line itself wrote to files.
+    written: HashMap<PathBuf, String>,
     steps: usize,
     calls: usize,
 }
@@ -69,6 +71,7 @@ impl<'a> Walk<'a> {
             },
             strict: true,
             functions: HashMap::new(),
+            written: HashMap::new(),
             steps: 0,
             calls: 0,
         }
@@ -79,6 +82,9 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// Why it may not run.
     pub fn text(&mut self, text: &str) -> Step {
+        if text.contains('\0') {
+            return Err("the command holds a character that no command can hold.".to_owned());
+        }
         match shell::read(text) {
             Ok(script) => self.nested(|walk| walk.script(&script).map(drop)),
             Err(_) if !self.strict => Ok(()),
@@ -112,6 +118,14 @@ impl<'a> Walk<'a> {
     pub fn file(&mut self, field: &[Seg], arguments: &[Field]) -> Step {
         const MOST: u64 = 256 * 1024;
         for path in self.paths(field) {
+            if let Some(text) = self.written.get(&path).cloned() {
+                let state = self.state.clone();
+                self.positional(arguments);
+                let result = self.text(&text);
+                self.state = state;
+                result?;
+                continue;
+            }
             let Ok(about) = path.metadata() else { continue };
             if !about.is_file() || about.len() > MOST {
                 continue;
@@ -126,6 +140,37 @@ impl<'a> Walk<'a> {
             self.state = state;
             self.strict = strict;
             result.map_err(|why| format!("{} would do this: {why}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What the line itself wrote to a file, if it did.
+    #[must_use]
+    pub fn wrote(&self, field: &[Seg]) -> Option<String> {
+        let paths = self.paths(field);
+        paths
+            .iter()
+            .find_map(|path| self.written.get(path).cloned())
+    }
+
+    /// Keeps what a command prints into files.
+    fn keep_written(&mut self, redirects: &[Redirect], flow: &Flow) -> Step {
+        let Flow::Text(text) = flow else {
+            return Ok(());
+        };
+        for redirect in redirects {
+            let Redirect::Write(word) = redirect else {
+                continue;
+            };
+            for field in self.expand(word)? {
+                for path in self.paths(&field) {
+                    let all = self.written.entry(path).or_default();
+                    // Whether it is put behind what was there or in its place: both are seen.
+                    if all.len() < 200_000 {
+                        all.push_str(text);
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -317,6 +362,15 @@ impl<'a> Walk<'a> {
                 Flow::Unknown
             }
             Kind::Function { name, body } => {
+                // Some are called by the shell itself, by their name; what a function does for
+                // certain is looked at here, the rest where it is called.
+                let before = self.state.clone();
+                let strict = std::mem::replace(&mut self.strict, false);
+                self.unknown_positional();
+                let certain = self.nested(|walk| walk.command(body, &Flow::Unknown));
+                self.strict = strict;
+                self.state = before;
+                certain?;
                 self.functions.insert(name.clone(), body.clone());
                 Flow::None
             }
@@ -327,11 +381,11 @@ impl<'a> Walk<'a> {
                 Flow::None
             }
         };
-        Ok(if kept {
-            flow
-        } else {
-            Flow::Text(String::new())
-        })
+        if kept {
+            return Ok(flow);
+        }
+        self.keep_written(&command.redirects, &flow)?;
+        Ok(Flow::Text(String::new()))
     }
 
     /// Commands of a group read what is piped into the group.
@@ -411,7 +465,11 @@ impl<'a> Walk<'a> {
             for (name, values) in assigned {
                 self.assign(&name, values)?;
             }
-            return Ok(Flow::Text(String::new()));
+            // `$(<file)` is what is in the file.
+            return Ok(match input {
+                Flow::None => Flow::Text(String::new()),
+                other => other.clone(),
+            });
         }
         // A variable's value is split into words where it is used bare; a first word that is
         // empty for that reason is none.
@@ -475,6 +533,8 @@ impl<'a> Walk<'a> {
         } else {
             input.clone()
         };
+        // One shell looks up what follows a `=` in its path.
+        let program = program.strip_prefix('=').unwrap_or(&program).to_owned();
         let name = program.rsplit('/').next().unwrap_or_default().to_owned();
         if program.contains('/') {
             self.program_file(first, rest)?;
@@ -492,6 +552,14 @@ impl<'a> Walk<'a> {
     /// lies in a place from which nothing may be run.
     fn program_file(&mut self, first: &[Seg], rest: &[Field]) -> Step {
         for path in self.paths(first) {
+            if let Some(text) = self.written.get(&path) {
+                self.code(&text.clone())?;
+                if !text.starts_with("#!") || text.lines().next().is_some_and(|l| l.contains("sh"))
+                {
+                    self.file(first, rest)?;
+                }
+                continue;
+            }
             let script = std::fs::File::open(&path).is_ok_and(|file| {
                 let mut start = [0_u8; 64];
                 let read = std::io::Read::read(&mut std::io::Read::take(file, 64), &mut start);
@@ -501,9 +569,7 @@ impl<'a> Walk<'a> {
                         line.ends_with(b"sh") || line.windows(3).any(|w| w == b"sh ")
                     })
             });
-            if script && path.starts_with(self.bounds.worktree())
-                || script && self.bounds.place(&path) == Place::Scratch
-            {
+            if script && self.bounds.is_own(&path) {
                 self.file(first, rest)?;
             }
         }
@@ -544,6 +610,13 @@ impl<'a> Walk<'a> {
         };
         self.state.variables.set("@", all.clone());
         self.state.variables.set("*", all);
+    }
+
+    /// `$1`, `$2` and so on may be anything.
+    pub fn unknown_positional(&mut self) {
+        for name in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "@", "*"] {
+            self.state.variables.set(name, vec![vec![Seg::Unknown]]);
+        }
     }
 
     /// The commands that are run to make a word, and nothing else of it.

@@ -204,14 +204,13 @@ impl Reader<'_> {
                         reader.at += 1;
                         chain.background = true;
                     }
-                    Some(';') => {
+                    Some(';')
                         if !reader
                             .chars
                             .get(reader.at + 1)
-                            .is_some_and(|c| ";&".contains(*c))
-                        {
-                            reader.at += 1;
-                        }
+                            .is_some_and(|c| ";&".contains(*c)) =>
+                    {
+                        reader.at += 1;
                     }
                     _ => {}
                 }
@@ -691,6 +690,9 @@ impl Reader<'_> {
                     return self.copied(found, true);
                 }
                 let _ = self.eat('>') || self.eat('|');
+                if self.peek() == Some('!') {
+                    return Err(ShellFault::Syntax("shells read `>!` in different ways"));
+                }
                 // Other shells know `>>|` and `>!` as well.
                 let _ = self.eat('|');
                 true
@@ -1092,7 +1094,7 @@ impl Reader<'_> {
                 '?' => Change::Default {
                     // Without a value nothing is run; the words of the complaint may run
                     // commands, though.
-                    word: scripts_only(rest),
+                    word: scripts_only(&rest),
                     keep: false,
                 },
                 '%' | '#' => Change::Trim {
@@ -1271,8 +1273,8 @@ fn unmarked(piece: Piece) -> Piece {
     }
 }
 
-fn scripts_only(pieces: Vec<Piece>) -> Vec<Piece> {
+fn scripts_only(pieces: &[Piece]) -> Vec<Piece> {
     let mut scripts = Vec::new();
-    super::scripts_in(&pieces, &mut scripts);
+    super::scripts_in(pieces, &mut scripts);
     vec![Piece::Opaque(scripts)]
 }
