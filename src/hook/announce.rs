@@ -101,7 +101,7 @@ pub fn sitter(event: &HookEvent, world: &World) -> Option<Sitter> {
 }
 
 /// The client: it says its number, or it is the parent.
-fn client(world: &World) -> Option<ProcessName> {
+pub(super) fn client(world: &World) -> Option<ProcessName> {
     let said = world.var("CLAUDE_PID").and_then(|pid| pid.parse().ok());
     let parent = || {
         let parent = rustix::process::getppid()?;
