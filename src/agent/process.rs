@@ -190,6 +190,10 @@ pub struct Printed {
     pub success: bool,
 }
 
+/// Most of each pipe that [`output_within`] keeps, bytes. What goes on printing hears that nobody
+/// reads.
+const MAX_PRINTED: u64 = 64 << 20;
+
 /// Reads both pipes of a process to their ends and waits for it; nothing when that takes longer
 /// than `patience`: then its tree is ended.
 #[must_use]
@@ -207,32 +211,48 @@ pub fn output_within(child: &mut Child, patience: Duration) -> Option<Printed> {
         .take()
         .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
     for (at, pipe) in [out, err].into_iter().enumerate() {
-        let Some(mut pipe) = pipe else { continue };
+        let Some(pipe) = pipe else { continue };
         let tell = tell.clone();
         reading += 1;
         std::thread::spawn(move || {
             let mut text = Vec::new();
-            let _ = pipe.read_to_end(&mut text);
+            let _ = pipe.take(MAX_PRINTED).read_to_end(&mut text);
             let _ = tell.send((at, text));
         });
     }
+    let give_up = |child: &mut Child| {
+        let tree = Tree {
+            roots: key.iter().cloned().collect(),
+            ..Tree::default()
+        };
+        tree::end(&tree, &EndPlan::default());
+        let _ = child.wait();
+    };
     let mut texts = [Vec::new(), Vec::new()];
     for _ in 0..reading {
         let left = deadline.saturating_duration_since(Instant::now());
         let Ok((at, text)) = told.recv_timeout(left) else {
-            let tree = Tree {
-                roots: key.into_iter().collect(),
-                ..Tree::default()
-            };
-            tree::end(&tree, &EndPlan::default());
-            let _ = child.wait();
+            give_up(child);
             return None;
         };
         if let Some(place) = texts.get_mut(at) {
             *place = text;
         }
     }
-    let status = child.wait().ok();
+    // Its pipes are closed; it may go on all the same.
+    let status = loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Ok(None) => {
+                give_up(child);
+                return None;
+            }
+            Ok(status) => break status,
+            Err(_) => break None,
+        }
+    };
     let [out, err] = texts;
     Some(Printed {
         out,
@@ -240,4 +260,30 @@ pub fn output_within(child: &mut Child, patience: Duration) -> Option<Printed> {
         exit: status.and_then(|status| status.code()),
         success: status.is_some_and(|status| status.success()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::environment::Environment;
+
+    #[test]
+    fn what_closes_its_output_and_stays_is_ended_as_well() {
+        let env = Environment::from_vars([("PATH", "/usr/bin:/bin")]);
+        let printed = |script: &str, patience: u64| {
+            let mut child = command(Path::new("/bin/sh"), &env)
+                .args(["-c", script])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            output_within(&mut child, Duration::from_millis(patience))
+        };
+        let said = printed("echo out; echo err >&2; exit 3", 60_000).unwrap();
+        assert_eq!((said.out, said.err), (b"out\n".to_vec(), b"err\n".to_vec()));
+        assert_eq!((said.exit, said.success), (Some(3), false));
+        assert_eq!(printed("exec >&- 2>&-; exec sleep 600", 100), None);
+        assert_eq!(printed("exec sleep 600", 100), None);
+    }
 }

@@ -115,11 +115,24 @@ fn titles(
     doubts: &mut Vec<Doubt>,
 ) -> Result<Vec<(u64, String, String, bool)>, Failure> {
     let mut found: Vec<(u64, String, String, bool)> = Vec::new();
-    let numbers = items
+    let mut numbers: Vec<u64> = items
         .iter()
         .filter(|item| !item.done)
-        .filter_map(|item| item.issue);
-    for number in numbers.take(MAX_LOOKUPS) {
+        .filter_map(|item| item.issue)
+        .collect();
+    let all = numbers.len();
+    numbers.truncate(MAX_LOOKUPS);
+    if all > MAX_LOOKUPS {
+        doubts.push(Doubt::new(
+            DoubtKind::Reference,
+            format!(
+                "the list names {all} issues; the first {MAX_LOOKUPS} were read, and of the others is \
+                 known what the list says"
+            ),
+            "work on fewer of them at once, or go on",
+        ));
+    }
+    for number in numbers {
         let Some(number) = IssueNumber::new(number).filter(|number| *number != own) else {
             continue;
         };

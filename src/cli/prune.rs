@@ -104,6 +104,10 @@ impl Pulls {
 
     /// Why a branch at `tip` stays; nothing when all of it is merged.
     fn verdict(&self, branch: &BranchName, tip: &Oid) -> Option<String> {
+        // What failed once is not waited for once more for each branch.
+        if let Some(error) = self.fault() {
+            return Some(error.to_string());
+        }
         let known = lock(&self.known).get(branch).cloned();
         let pulls = match known {
             Some(pulls) => pulls,
@@ -139,4 +143,34 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::agent::environment::Environment;
+
+    /// A `gh` that hangs is waited for once, and not once for each branch.
+    #[test]
+    fn what_github_did_not_say_is_not_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("gh"), "#!/bin/sh\necho asked >>asked\nexit 1\n").unwrap();
+        std::fs::set_permissions(path("gh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        git2::Repository::init(dir.path()).unwrap();
+        let env = Environment::from_vars([("PATH", dir.path().display().to_string())]);
+        let pulls = Pulls {
+            gh: Gh::find(&env, dir.path()).unwrap(),
+            repo: Repo::discover(dir.path()).unwrap(),
+            known: Mutex::default(),
+            fault: Mutex::new(Some(GithubError::TimedOut { what: "x".into() })),
+        };
+        let branch = BranchName::parse("task/a").unwrap();
+        let tip = Oid::parse(&"a".repeat(40)).unwrap();
+        let said = pulls.verdict(&branch, &tip).unwrap();
+        assert!(said.contains("no answer within"), "{said}");
+        assert!(!path("asked").exists());
+    }
 }

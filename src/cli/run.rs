@@ -131,6 +131,11 @@ fn retry_issue(
     cx: &mut Context<'_>,
 ) -> Result<Exit, Failure> {
     let chosen = issue::last_run(layout, number, cx)?;
+    if args.settings != SettingsFlags::default() {
+        cx.remark(
+            "note: a run that is tried again keeps its settings; those given now count for nothing",
+        );
+    }
     if args.dry_run {
         return issue::show_retry(&chosen, cx);
     }

@@ -82,7 +82,7 @@ pub struct StatusLineRecord {
 /// # Errors
 /// When they cannot be read.
 pub fn status_line(text: &str) -> Result<Option<StatusLine>, SettingsFault> {
-    let root = parse(text)?;
+    let root = parse(marked(text).1)?;
     let Some(property) = object(&root)?.and_then(|o| o.get(KEY)) else {
         return Ok(None);
     };
@@ -100,6 +100,7 @@ pub fn status_line(text: &str) -> Result<Option<StatusLine>, SettingsFault> {
 /// # Errors
 /// When they cannot be read.
 pub fn with_status_line(text: &str, raw: &str) -> Result<String, SettingsFault> {
+    let (mark, text) = marked(text);
     let root = parse(text)?;
     let object = object(&root)?.unwrap_or_else(|| root.object_value_or_set());
     // Layout is the parser's business, the value's text is not: it comes in at the end.
@@ -115,7 +116,7 @@ pub fn with_status_line(text: &str, raw: &str) -> Result<String, SettingsFault> 
     if text.trim().is_empty() {
         new = format!("{}\n", new.trim());
     }
-    Ok(new)
+    Ok(format!("{mark}{new}"))
 }
 
 /// The settings without a status line.
@@ -123,11 +124,12 @@ pub fn with_status_line(text: &str, raw: &str) -> Result<String, SettingsFault> 
 /// # Errors
 /// When they cannot be read.
 pub fn without_status_line(text: &str) -> Result<String, SettingsFault> {
+    let (mark, text) = marked(text);
     let root = parse(text)?;
     if let Some(property) = object(&root)?.and_then(|o| o.get(KEY)) {
         property.remove();
     }
-    Ok(root.to_string())
+    Ok(format!("{mark}{}", root.to_string()))
 }
 
 /// The value that calls our program, with what a former one says beside the command: padding
@@ -179,6 +181,12 @@ pub fn beside(command: &str) -> Option<String> {
     }
 }
 
+/// The byte order mark that some editors put first, and what follows it.
+fn marked(text: &str) -> (&str, &str) {
+    let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.split_at(text.len() - rest.len())
+}
+
 fn parse(text: &str) -> Result<CstRootNode, SettingsFault> {
     // The client itself takes plain JSON; remarks and final commas do no harm here.
     let options = ParseOptions {
@@ -221,17 +229,19 @@ mod tests {
             "{\n  // mine\n  \"z\": {\"statusLine\": 1},\n  \"a\": [1, 2], // more\n}\n",
             "{\"z\":1,\"a\":{\"b\":[]}}",
             "\t{\r\n\t\t\"model\": \"x\"\r\n\t}\r\n",
+            "\u{feff}{\"model\": \"x\"}",
         ] {
             let with = with_status_line(before, &ours("run me", None)).unwrap();
             let line = status_line(&with).unwrap().unwrap();
             assert_eq!(line.command(), Some("run me"), "{with}");
             for part in before.lines().map(|l| l.trim().trim_end_matches(',')) {
-                let part = if part.starts_with('{') { "" } else { part };
+                let part = if part.contains('{') { "" } else { part };
                 assert!(with.contains(part), "{part} is not in {with}");
             }
             let without = without_status_line(&with).unwrap();
             assert_eq!(status_line(&without).unwrap(), None);
-            let plain = |t: &str| parse(t).unwrap().to_serde_value().unwrap();
+            let plain = |t: &str| parse(marked(t).1).unwrap().to_serde_value().unwrap();
+            assert_eq!(marked(&without).0, marked(before).0);
             assert_eq!(plain(&without), plain(before), "{without}");
         }
     }

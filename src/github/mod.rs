@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroU64;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -111,7 +112,7 @@ struct IssueAnswer {
     #[serde(default)]
     title: String,
     #[serde(default)]
-    body: String,
+    body: Option<String>,
     #[serde(default)]
     url: String,
     #[serde(default)]
@@ -147,7 +148,7 @@ impl Gh {
             .flat_map(std::env::split_paths)
             .filter(|folder| folder.is_absolute())
             .map(|folder| folder.join("gh"))
-            .find(|path| path.is_file())
+            .find(|path| is_program(path))
             .ok_or(GithubError::NotInstalled)?;
         let mut env = env.clone();
         for (name, value) in [
@@ -186,7 +187,7 @@ impl Gh {
             schema_version: SCHEMA_VERSION,
             number: answer.number,
             title: answer.title,
-            body: answer.body,
+            body: answer.body.unwrap_or_default(),
             url: answer.url,
             open: !answer.state.eq_ignore_ascii_case("closed"),
             repository: repository.name_with_owner,
@@ -239,7 +240,13 @@ impl Gh {
             return Err(GithubError::TimedOut { what });
         };
         if !output.success {
-            let said = one_line(&String::from_utf8_lossy(&output.err), 300);
+            let mut said = one_line(&String::from_utf8_lossy(&output.err), 300);
+            if said.is_empty() {
+                said = match output.exit {
+                    Some(code) => format!("exit code {code}, without a word"),
+                    None => "it was ended by a signal".to_owned(),
+                };
+            }
             return Err(refusal(what, output.exit, said));
         }
         serde_json::from_slice(&output.out).map_err(|error| GithubError::Unreadable {
@@ -247,6 +254,12 @@ impl Gh {
             said: error.to_string(),
         })
     }
+}
+
+/// Whether a shell would take this for a program on the PATH.
+fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// What a failed call says of itself. `gh` documents its exit code 4 and nothing else, so that
@@ -288,8 +301,6 @@ fn about_issue(error: GithubError, number: IssueNumber) -> GithubError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     /// A `gh` that is this shell script.
@@ -361,6 +372,8 @@ mod tests {
             ),
             ("echo 'no git remotes found' >&2; exit 1", "not on GitHub"),
             ("echo 'something odd' >&2; exit 1", "something odd"),
+            ("exit 7", "exit code 7"),
+            ("kill -9 $$", "signal"),
             ("echo nonsense", "not expected"),
             (
                 r#"printf '{"number":7,"url":"https://github.com/o/r/pull/7"}'"#,
@@ -376,6 +389,12 @@ mod tests {
             &Environment::from_vars([("PATH", "/nowhere")]),
             Path::new("/"),
         );
+        assert_eq!(none.unwrap_err(), GithubError::NotInstalled);
+        // A file of that name that is no program is passed over, as a shell does.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("gh"), "").unwrap();
+        let env = Environment::from_vars([("PATH", dir.path().display().to_string())]);
+        let none = Gh::find(&env, Path::new("/"));
         assert_eq!(none.unwrap_err(), GithubError::NotInstalled);
         assert_eq!(IssueNumber::new(0), None);
         assert_eq!(IssueNumber::new(u64::MAX), None);

@@ -141,25 +141,27 @@ pub(super) fn meant(name: &str, typed: &str) -> Option<Meant> {
     {
         return Some(Meant::Say(command.help()));
     }
-    // `--orchestration ID` may stand in front of everything, or at the end of what has no text.
+    // `--orchestration ID` may stand anywhere, but not in what is a text to the end.
+    let texts = ["answer", "broadcast"];
+    let at = words
+        .iter()
+        .take_while(|word| !texts.contains(word))
+        .position(|word| *word == "--orchestration");
     let mut choice = Vec::new();
-    if let ["--orchestration", id, ..] = words.as_slice()
-        && is_id(id)
+    let mut dropped = 0;
+    if let Some(at) = at
+        && let Some(id) = words.get(at + 1).filter(|id| is_id(id))
     {
         choice = owned(&["--orchestration", id]);
-        words.drain(..2);
-    } else if let [.., "--orchestration", id] = words.as_slice()
-        && is_id(id)
-        && !matches!(words.first(), Some(&("answer" | "broadcast")))
-    {
-        choice = owned(&["--orchestration", id]);
-        words.truncate(words.len() - 2);
+        words.drain(at..at + 2);
+        dropped = 2;
     }
     let line = Line {
         command,
         typed,
         words: &words,
         choice,
+        dropped,
     };
     Some(match name {
         "orchestra-status" => line.status(),
@@ -178,6 +180,8 @@ struct Line<'a> {
     words: &'a [&'a str],
     /// Which run, as arguments.
     choice: Vec<String>,
+    /// How many words of what was typed those were.
+    dropped: usize,
 }
 
 impl Line<'_> {
@@ -261,24 +265,30 @@ impl Line<'_> {
                 self.run(&["control", verb, task])
             }
             [verb @ ("scale-up" | "scale-down")] => self.run(&["control", verb]),
-            ["answer", task, _, ..] if is_task(task) => self.text(
-                &["control", "answer", task],
-                after(self.typed, &["answer", task]),
-            ),
-            ["broadcast", _, ..] => {
-                self.text(&["control", "broadcast"], after(self.typed, &["broadcast"]))
+            ["answer", task, _, ..] if is_task(task) => {
+                let text = after(self.typed, self.dropped + 2);
+                self.text(&["control", "answer", task], text)
             }
+            ["broadcast", _, ..] => self.text(
+                &["control", "broadcast"],
+                after(self.typed, self.dropped + 1),
+            ),
+            ["answer"] => self.lacks("answer needs a task and a text"),
+            ["answer", task] if is_task(task) => self.lacks("answer needs a text"),
+            ["broadcast"] => self.lacks("broadcast needs a text"),
             _ => self.wrong(),
         }
     }
 
     fn issue(&self) -> Meant {
         let Some((number, mut rest)) = self.words.split_first() else {
+            return self.lacks("the number of an issue is needed");
+        };
+        let Some(digits) = issue_number(number) else {
             return self.wrong();
         };
-        let digits = number.strip_prefix('#').unwrap_or(number);
-        if !is_number(digits, 15) || digits == "0" {
-            return self.wrong();
+        if !self.choice.is_empty() {
+            return self.lacks("it begins a run, or tries the issue's last one again");
         }
         let (mut dry, mut retry) = (false, false);
         let mut settings = String::new();
@@ -307,7 +317,15 @@ impl Line<'_> {
                  Nothing is made, and nothing is run after that."
             )
         } else if retry {
-            format!("There is a plan already. Run: orchestra run --issue {digits} --retry")
+            let mut text =
+                format!("There is a plan already. Run: orchestra run --issue {digits} --retry");
+            if !settings.is_empty() {
+                text.push_str(&format!(
+                    "\nTell the person: a run that is tried again keeps its settings, so{settings} \
+                     changes nothing; /orchestra-control scale-up and scale-down do."
+                ));
+            }
+            text
         } else {
             format!(
                 "Plan: orchestra plan --issue {digits}\nRun, with the id that the plan names: \
@@ -315,6 +333,10 @@ impl Line<'_> {
             )
         };
         Meant::Tell(format!("Orchestra is to work on issue #{digits}.\n{lines}"))
+    }
+
+    fn is_issue(&self, word: &str) -> bool {
+        self.command.name == "parallel-orchestrate" && issue_number(word).is_some()
     }
 
     fn job(&self, words: &[&str]) -> Job {
@@ -355,13 +377,19 @@ impl Line<'_> {
         Meant::Run(job)
     }
 
+    /// Help where something is missing.
+    fn lacks(&self, what: &str) -> Meant {
+        let command = self.command;
+        Meant::Say(format!("/{}: {what}.\n{}", command.name, command.help()))
+    }
+
     /// Help on the first word that is wrong.
     fn wrong(&self) -> Meant {
         let command = self.command;
-        let unknown = self
-            .words
-            .iter()
-            .find(|word| !command.knows(word) && !matches!(**word, "--yes" | "--dry-run"));
+        let unknown = self.words.iter().enumerate().find(|(at, word)| {
+            !(command.knows(word) || command.takes(word) || *at == 0 && self.is_issue(word))
+        });
+        let unknown = unknown.map(|(_, word)| word);
         let mut text = match (unknown, self.words.first()) {
             (None, None) => format!("/{} needs a word.", command.name),
             (None, Some(_)) => format!("/{} does not go together like that.", command.name),
@@ -383,6 +411,16 @@ impl Line<'_> {
 impl Command {
     fn knows(&self, word: &str) -> bool {
         self.words.iter().any(|(known, _)| *known == word)
+    }
+
+    /// Whether a flag is one of this command's, or `--yes`.
+    fn takes(&self, word: &str) -> bool {
+        let flags = |usage: &&str| {
+            usage
+                .split(|c: char| !(c.is_alphanumeric() || c == '-'))
+                .any(|flag| flag == word)
+        };
+        word == "--yes" || (word.starts_with("--") && self.usage.iter().any(flags))
     }
 
     fn help(&self) -> String {
@@ -411,27 +449,42 @@ fn is_task(word: &str) -> bool {
     TaskName::parse(word).is_ok() || word.strip_prefix('#').is_some_and(|n| is_number(n, 15))
 }
 
+/// The digits of an issue's number, written with or without `#`.
+fn issue_number(word: &str) -> Option<&str> {
+    let digits = word.strip_prefix('#').unwrap_or(word);
+    (is_number(digits, 15) && digits.bytes().any(|b| b != b'0')).then_some(digits)
+}
+
 fn is_number(word: &str, longest: usize) -> bool {
     !word.is_empty() && word.len() <= longest && word.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// What was typed after these words, without the quotes round it; line breaks and blanks
+/// What was typed after so many words, without the quotes round it; line breaks and blanks
 /// inside stay.
-fn after<'a>(typed: &'a str, words: &[&str]) -> &'a str {
-    let mut rest = typed;
-    for word in words {
+fn after(typed: &str, words: usize) -> &str {
+    let mut rest = typed.trim_start();
+    for _ in 0..words {
         rest = rest
-            .find(word)
-            .and_then(|at| rest.get(at + word.len()..))
-            .unwrap_or_default();
+            .split_once(char::is_whitespace)
+            .map_or("", |(_, rest)| rest.trim_start());
     }
     let rest = rest.trim();
     for quote in ['"', '\''] {
-        if let Some(inner) = rest.strip_prefix(quote).and_then(|r| r.strip_suffix(quote)) {
+        if let Some(inner) = rest.strip_prefix(quote).and_then(|r| r.strip_suffix(quote))
+            && !ends_inside(inner, quote)
+        {
             return inner;
         }
     }
     rest
+}
+
+/// Whether the first quote inside ends what began before it, as in `"yes" and "no"`; in
+/// `"say "no" to it"` it begins something.
+fn ends_inside(inner: &str, quote: char) -> bool {
+    inner.split_once(quote).is_some_and(|(before, after)| {
+        before.ends_with(|c: char| !c.is_whitespace()) && after.starts_with(char::is_whitespace)
+    })
 }
 
 #[cfg(test)]
@@ -498,6 +551,28 @@ mod tests {
                 "automatic --task a --yes",
                 "merge|automatic|--task|a|--timeout|60",
             ),
+            // What it says of how to go on is what it takes.
+            (
+                "merge-results",
+                "automatic --orchestration r-1",
+                "merge|automatic|--dry-run|--orchestration|r-1\
+                 ?/merge-results automatic --orchestration r-1 --yes",
+            ),
+            (
+                "merge-results",
+                "automatic --orchestration r-1 --yes",
+                "merge|automatic|--timeout|60|--orchestration|r-1",
+            ),
+            (
+                "merge-results",
+                "manual --task ../x",
+                "/merge-results does not know \"../x\".",
+            ),
+            (
+                "merge-results",
+                "manual --task",
+                "/merge-results does not go together like that.",
+            ),
             ("merge-results", "review", "merge|review|--timeout|60"),
             (
                 "merge-results",
@@ -551,7 +626,24 @@ mod tests {
             (
                 "parallel-orchestrate",
                 "",
-                "/parallel-orchestrate needs a word.",
+                "/parallel-orchestrate: the number of an issue is needed.",
+            ),
+            (
+                "parallel-orchestrate",
+                "12 --retry --max-workers 3",
+                "tell:There is a plan already. Run: orchestra run --issue 12 --retry\nTell the \
+                 person: a run that is tried again keeps its settings, so --max-workers 3 changes \
+                 nothing; /orchestra-control scale-up and scale-down do.",
+            ),
+            (
+                "parallel-orchestrate",
+                "12 --orchestration r-1",
+                "/parallel-orchestrate: it begins a run, or tries the issue's last one again.",
+            ),
+            (
+                "parallel-orchestrate",
+                "0",
+                "/parallel-orchestrate does not know \"0\".",
             ),
             (
                 "parallel-orchestrate",
@@ -561,7 +653,7 @@ mod tests {
             (
                 "parallel-orchestrate",
                 "12 --max-workers $(x)",
-                "/parallel-orchestrate does not know \"12\".",
+                "/parallel-orchestrate does not know \"$(x)\".",
             ),
             ("orchestra-control", "pause", "control|pause"),
             (
@@ -573,7 +665,16 @@ mod tests {
             ("orchestra-control", "cancel ../x", &control("../x")),
             ("orchestra-control", "scale-up", "control|scale-up"),
             ("orchestra-control", "scale-up 99", &control("99")),
-            ("orchestra-control", "answer auth", &control("auth")),
+            (
+                "orchestra-control",
+                "answer auth",
+                "/orchestra-control: answer needs a text.",
+            ),
+            (
+                "orchestra-control",
+                "broadcast",
+                "/orchestra-control: broadcast needs a text.",
+            ),
             (
                 "orchestra-control",
                 "answr auth x",
@@ -611,6 +712,7 @@ mod tests {
             "-",
             "--orchestration other",
             "it's \"quoted\" inside",
+            "answer auth auth",
             "$(touch evil) `touch evil` ${HOME} $((1+1)) !x && rm -rf / ; | > <",
             "two\nlines\r\nand\ttabs  and  blanks",
             "ünï – 🎼 \u{202e}abc\u{0} \\n %s",
@@ -629,6 +731,23 @@ mod tests {
                 assert_eq!(got, format!("{told}<{text}"), "{typed:.80}");
             }
         }
+        for (typed, told) in [
+            ("\"yes\" and \"no\"", "\"yes\" and \"no\""),
+            ("'this' or 'that'", "'this' or 'that'"),
+            ("'it's fine'", "it's fine"),
+            ("\"", "\""),
+            ("\"open", "\"open"),
+        ] {
+            assert_eq!(
+                called("orchestra-control", &format!("answer auth {typed}")).unwrap(),
+                format!("control|answer|auth|--|-<{told}")
+            );
+        }
+        // Neither an id nor a task's name is taken for the words before the text.
+        assert_eq!(
+            called("orchestra-control", "--orchestration answer-a answer a a b").unwrap(),
+            "control|answer|a|--orchestration|answer-a|--|-<a b"
+        );
         assert_eq!(
             called("orchestra-control", "--orchestration r-1 broadcast --x").unwrap(),
             "control|broadcast|--orchestration|r-1|--|-<--x"
