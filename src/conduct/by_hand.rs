@@ -107,7 +107,7 @@ mod tests {
         let me = process_name(std::process::id()).unwrap();
         let dead = ProcessName {
             boot: "another".into(),
-            ..me.clone()
+            ..me
         };
         assert_eq!(open(&run, &task), None);
         // Of a session that a supervisor knows no client is named.

@@ -272,6 +272,41 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_in_a_session_in_which_an_instance_works_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = OrchestrationId::parse("run-1").unwrap();
+        let task = TaskName::parse("docs").unwrap();
+        let run = Layout::new(dir.path()).run(&id);
+        std::fs::create_dir_all(run.dir()).unwrap();
+        let order = crate::agent::scripted::tests::launch("docs");
+        let write = |path: &Path, value: Value| {
+            std::fs::write(path, value.to_string()).unwrap();
+        };
+        write(&run.launch(&task), serde_json::to_value(&order).unwrap());
+        let mut status = StatusFile::registered(&id, &task);
+        status.attempt = order.attempt;
+        write(&run.status(&task), serde_json::to_value(&status).unwrap());
+        let prompt = |session: &str| {
+            let event = json!({"hook_event_name": "UserPromptSubmit", "prompt": "x",
+                "session_id": session});
+            hook(&world(dir.path(), &event))
+        };
+        let session = order.session_id.to_string();
+        assert_eq!(prompt(&session), Outcome::Silent, "nobody works there");
+        let _works = lock::Lock::try_take(&run.lock(&task)).unwrap().unwrap();
+        assert_eq!(prompt("another"), Outcome::Silent);
+        let Outcome::Answer(answer) = prompt(&session) else {
+            panic!("it is let through");
+        };
+        assert_eq!(answer["decision"], "block");
+        assert!(answer["reason"].as_str().unwrap().contains("attach docs"));
+        // The conductor holds the lock for an instant as well.
+        status.ended_at = Some("1970-01-01T00:00:10.000Z".into());
+        write(&run.status(&task), serde_json::to_value(&status).unwrap());
+        assert_eq!(prompt(&session), Outcome::Silent);
+    }
+
+    #[test]
     fn the_status_line_tells_the_cost_and_whose_session_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join(".claude/orchestration/run-1");

@@ -72,7 +72,12 @@ impl Costs {
                 speaker,
                 message_id,
             } => {
-                self.saying.insert(speaker.clone(), message_id.clone());
+                if message_id.is_empty() {
+                    // It is counted as a whole, once it comes.
+                    self.saying.remove(speaker);
+                } else {
+                    self.saying.insert(speaker.clone(), message_id.clone());
+                }
             }
             Piece::Written { speaker, output } => {
                 if let Some(id) = self.saying.get(speaker) {
@@ -210,6 +215,13 @@ mod tests {
         assert_eq!(costs.attempt_tokens(), Some(tokens(110, 65)));
         costs.turn_ended(&result(0.5, Some((0.5, tokens(110, 65)))));
         assert_eq!(costs.attempt_tokens(), Some(tokens(110, 65)));
+        // One without a name is counted once, and is no part of the one before.
+        costs.piece(&start(None, "m3"));
+        costs.piece(&written(None, 3));
+        costs.piece(&start(None, ""));
+        costs.piece(&written(None, 9));
+        costs.said(&said("", tokens(4, 9)));
+        assert_eq!(costs.attempt_tokens(), Some(tokens(114, 77)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::gate::{self, Lack, Rules, lacks_in_git};
 use super::work::{Helpers, Workshop};
@@ -72,7 +73,7 @@ pub fn at_stop(
     said: &str,
     env: &Environment,
 ) -> Result<Option<SentBack>, String> {
-    if run.complete_marker(&launch.task).exists() {
+    if is_done(run, launch) {
         // It is done; the person has a look at it.
         return Ok(None);
     }
@@ -104,6 +105,15 @@ pub fn at_stop(
         message,
         brief: gate::brief(&lacks),
     }))
+}
+
+/// Whether the task is done. The marker of a result that had to be mended since is of an attempt
+/// before the one that the order is for.
+fn is_done(run: &RunDir, launch: &LaunchFile) -> bool {
+    let path = run.complete_marker(&launch.task);
+    let marker: Option<Value> = atomic::peek_json(&path);
+    let of = marker.and_then(|marker| marker.get("attempt")?.as_u64());
+    of.map_or_else(|| path.exists(), |of| of >= u64::from(launch.attempt))
 }
 
 /// What the session did since the person last said something.
@@ -178,4 +188,30 @@ fn verified(shop: &Workshop, path: &Path, verify: &str, head: &Oid) -> Option<La
         ending: report.ending(),
         tail: report.tail,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::scripted::tests::launch;
+    use crate::core::id::OrchestrationId;
+    use crate::store::layout::Layout;
+    use crate::supervise::last_word::mark_complete;
+
+    #[test]
+    fn a_result_that_had_to_be_mended_is_not_done_by_its_old_marker() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Layout::new(dir.path()).run(&OrchestrationId::parse("r").unwrap());
+        std::fs::create_dir_all(run.dir()).unwrap();
+        let mut launch = launch("work");
+        assert!(!is_done(&run, &launch));
+        let head = Oid::parse(&"a".repeat(40)).unwrap();
+        mark_complete(&run, &launch, &head, None).unwrap();
+        assert!(is_done(&run, &launch));
+        launch.attempt += 1;
+        assert!(!is_done(&run, &launch));
+        // One that a script left counts as it stands.
+        std::fs::write(run.complete_marker(&launch.task), "").unwrap();
+        assert!(is_done(&run, &launch));
+    }
 }

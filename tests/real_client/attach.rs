@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::killed::processes;
 use super::run::{assert_tidy, orchestra, stdout};
-use super::support::client::Home;
+use super::support::client::{Home, claude, program_command};
 use super::support::model_server::{ModelServer, Reply, Request, Script};
 use super::support::terminal::Terminal;
 
@@ -219,6 +219,26 @@ fn a_person_takes_tasks_over_and_gives_them_back() {
     });
     let attached = Pid::from_raw(attached.expect("the terminal's process")).unwrap();
     kill_process(attached, Signal::KILL).unwrap();
+
+    // Nobody takes over what somebody works on in a session that they opened by hand.
+    let order = fs::read(stage.run.join("instance-three.launch.json")).unwrap();
+    let order: Value = serde_json::from_slice(&order).unwrap();
+    let mut by_hand = program_command(claude(), &stage.home, &stage.server);
+    by_hand.current_dir(order["worktree"].as_str().unwrap());
+    let mut by_hand = Terminal::start(&by_hand, 100, 30);
+    wait_for("its hook", || {
+        let beats = fs::read_to_string(stage.run.join("instance-three.beat")).ok()?;
+        beats.contains("SessionStart").then_some(())
+    });
+    let mut command = orchestra(&stage.home, &stage.server, &stage.repository);
+    command.args(["attach", "three"]);
+    let refused = Terminal::start(&command, 100, 10);
+    refused.wait_for("refusal", PATIENCE, |s| s.contains("opened by hand"));
+    say(&mut by_hand, "/exit");
+    wait_for("its end", || {
+        let beats = fs::read_to_string(stage.run.join("instance-three.beat")).ok()?;
+        beats.contains("SessionEnd").then_some(())
+    });
 
     // What the instance takes for done is held to the evidence, and is complete at the end.
     let mut terminal = stage.attach("three");
