@@ -95,8 +95,8 @@ pub struct Places<'a> {
     pub branch: &'a str,
     /// The folder that its requests are put into.
     pub inbox: &'a Path,
-    /// Folders of the program that starts it.
-    pub programs: &'a Path,
+    /// What else has to be seen of it, wherever it lies.
+    pub shown: &'a [PathBuf],
 }
 
 /// What will be used of what is wanted, and a word about it when it is less.
@@ -183,11 +183,11 @@ pub fn wrap(spec: CommandSpec, places: &Places<'_>) -> CommandSpec {
     let home = var("HOME");
     let client = var("CLAUDE_CONFIG_DIR").or_else(|| Some(home.as_ref()?.join(".claude")));
     // What was hidden and is needed is shown again.
-    for place in [Some(places.main), home.as_deref(), Some(places.programs)]
-        .into_iter()
-        .flatten()
-        .chain(spec.program.parent())
-    {
+    let seen = [Some(places.main), home.as_deref(), spec.program.parent()];
+    for place in seen.into_iter().flatten() {
+        mounts.show(place);
+    }
+    for place in places.shown {
         mounts.show(place);
     }
     if let Some(home) = &home {

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::select::{self, Chosen, Purpose, RunChoice};
 use super::{Context, Exit, Failure, conductor};
 use crate::agent::tree::MARK_VARIABLE;
-use crate::conduct::surroundings;
+use crate::conduct::{by_hand, surroundings};
 use crate::core::attempt::AttemptEnd;
 use crate::core::event::Request;
 use crate::core::id::TaskName;
@@ -222,6 +222,13 @@ fn take_over(
     if let Some(failure) = refusal(&chosen.snapshot, task) {
         return Err(failure);
     }
+    if let Some(client) = by_hand::open(run, name) {
+        return Err(Failure::usage(format!(
+            "a session that was opened by hand works in the worktree of {name} (process {})",
+            client.pid
+        ))
+        .next("close that one first: two clients on one session would write over each other"));
+    }
     let Some(settings) = &chosen.snapshot.settings else {
         return Err(select::unreadable(run, &chosen.snapshot));
     };
@@ -267,7 +274,7 @@ fn take_over(
     let given = attached::attend(&visit, &mut |line| cx.remark(line)).map_err(|why| {
         Failure::environment(why).next(format!("orchestra status - shows how {name} stands"))
     })?;
-    told(name, &given, cx)
+    told(run, name, &given, cx)
 }
 
 /// Waits until the conductor has written the order.
@@ -331,7 +338,12 @@ fn in_vain(
 }
 
 /// Says what becomes of the task.
-fn told(name: &TaskName, given: &Given, cx: &mut Context<'_>) -> Result<Exit, Failure> {
+fn told(
+    run: &RunDir,
+    name: &TaskName,
+    given: &Given,
+    cx: &mut Context<'_>,
+) -> Result<Exit, Failure> {
     if given.code.is_none() {
         cx.remark(TERMINAL_AS_BEFORE);
     }
@@ -354,6 +366,13 @@ fn told(name: &TaskName, given: &Given, cx: &mut Context<'_>) -> Result<Exit, Fa
             format!("{name}: held back ({open}); `orchestra control resume {name}` goes on"),
             Exit::Success,
         ),
+        AttemptEnd::Paused if is_held_back(run, name, cx) => (
+            format!(
+                "{name}: waits, as it is held back since before ({open}); `orchestra status` says \
+                 by what"
+            ),
+            Exit::Success,
+        ),
         AttemptEnd::Paused => (
             format!(
                 "{name}: goes on without you, in the same session ({open}); `orchestra logs \
@@ -369,4 +388,10 @@ fn told(name: &TaskName, given: &Given, cx: &mut Context<'_>) -> Result<Exit, Fa
     };
     cx.remark(&line);
     Ok(exit)
+}
+
+/// Whether a pause that was there before keeps the task from going on.
+fn is_held_back(run: &RunDir, name: &TaskName, cx: &Context<'_>) -> bool {
+    Snapshot::load(run, cx.now())
+        .is_ok_and(|snapshot| snapshot.paused || snapshot.task(name).is_some_and(|task| task.held))
 }

@@ -14,8 +14,9 @@ use crate::view::page::{Tone, cell, fit, one_line};
     orchestra config\n  \
     orchestra config --json | jq '.settings[] | select(.source != \"default\")'\n  \
     ORCHESTRA_MAX_WORKERS=2 orchestra config\n\n\
-  The first that sets a value wins: a flag, an ORCHESTRA_... variable, the project's\n  \
-  .claude/orchestra.toml, your orchestra/config.toml, the built-in value.")]
+  The first that sets a value wins: a flag, an ORCHESTRA_... variable, your\n  \
+  orchestra/config.toml, the project's .claude/orchestra.toml, the built-in value.\n  \
+  docs/configuration.md describes each key; orchestra schema config is for editors.")]
 pub struct Args {
     /// Print JSON
     #[arg(long)]
@@ -78,10 +79,10 @@ pub(super) fn run(args: &Args, cx: &mut Context<'_>) -> Result<Exit, Failure> {
     };
     text.push_str(&format!(
         "\n{}{}\n{}{}\n",
-        page.faint("project  "),
-        file(project),
         page.faint("user     "),
-        file(user)
+        file(user),
+        page.faint("project  "),
+        file(project)
     ));
     cx.print(&text)?;
     Ok(Exit::Success)

@@ -11,7 +11,7 @@ use crate::core::state::TaskState;
 use crate::format::SCHEMA_VERSION;
 use crate::format::instance_request::InstanceRequest;
 use crate::store::instance_inbox;
-use crate::view::snapshot::{Snapshot, Standing, Word};
+use crate::view::snapshot::{Snapshot, Standing, TaskView, Word};
 
 /// Steer a run while it goes on
 #[derive(Debug, clap::Args)]
@@ -403,7 +403,7 @@ fn answer(
         .next("orchestra status shows which are running")
         .next("orchestra control retry TASK - gives what did not get done a new chance"));
     }
-    let later = view.is_some_and(|view| !view.is_active());
+    let later = view.is_some_and(hears_later);
     post_answer(chosen, task, text, cx)?;
     let names = vec![task.clone()];
     told(chosen, &names, if later { &names } else { &[] }, json, cx)
@@ -421,7 +421,7 @@ fn broadcast(
     let open = || snapshot.rows().filter(|view| !view.state.is_settled());
     let names: Vec<TaskName> = open().map(|view| view.name.clone()).collect();
     let later: Vec<TaskName> = open()
-        .filter(|view| !view.is_active())
+        .filter(|view| hears_later(view))
         .map(|view| view.name.clone())
         .collect();
     if names.is_empty() {
@@ -438,6 +438,16 @@ fn broadcast(
         instance_inbox::post(&chosen.run, name, &request, cx.now())?;
     }
     told(chosen, &names, &later, json, cx)
+}
+
+/// Whether what is said to a task now reaches its next attempt only: it does not run, or a person
+/// sits there, who tells it what they want themselves.
+fn hears_later(view: &TaskView) -> bool {
+    !view.is_active() || has_person(view)
+}
+
+fn has_person(view: &TaskView) -> bool {
+    matches!(&view.state, TaskState::Active(active) if active.attached.is_some())
 }
 
 /// Says who was told something, and who hears it only later.
@@ -463,10 +473,20 @@ fn told(
     if !now.is_empty() {
         cx.print(&format!("{}: told {now}\n", snapshot.id))?;
     }
-    if !later.is_empty() {
-        let later = listed(later);
+    let is_with_person = |name: &&TaskName| snapshot.task(name).is_some_and(has_person);
+    let (with_person, waiting): (Vec<&TaskName>, Vec<&TaskName>) =
+        later.iter().partition(is_with_person);
+    if !waiting.is_empty() {
+        let later = listed(waiting);
         cx.print(&format!(
             "{}: {later} will be told when it runs\n",
+            snapshot.id
+        ))?;
+    }
+    for name in with_person {
+        cx.print(&format!(
+            "{}: a person works on {name} in a terminal now; it will be told once it goes on \
+             without them\n",
             snapshot.id
         ))?;
     }

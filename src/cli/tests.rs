@@ -288,8 +288,8 @@ fn the_configuration_says_where_each_value_comes_from() {
     timeout_seconds          3600                                        default
     command_timeout_seconds  900                                         default
     permission_mode          acceptEdits                                 default
+    sandbox                  off                                         default
     verify                   make test                                   project
-    setup                    -                                           default
     "
     );
     let json: serde_json::Value =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::agent::detach::{Readiness, spawn_detached};
 use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
-use crate::core::budget::{Account, Grant, Money};
+use crate::core::budget::{Account, Grant};
 use crate::core::event::Left;
 use crate::core::graph::TaskIx;
 use crate::core::id::TaskName;
@@ -24,6 +24,7 @@ use crate::supervise::end_leftovers;
 
 use super::assignment::{self, Assignment, Conflict, Ready};
 use super::attend;
+use super::by_hand;
 use super::context::Context;
 use super::notes;
 use super::prepare::StartError;
@@ -93,6 +94,20 @@ pub(super) struct Over {
     pub(super) left: Left,
 }
 
+impl Over {
+    /// That of an attempt that ended before it began.
+    pub(super) fn of_nothing(end: AttemptEnd) -> Self {
+        let account = Account::of_nothing();
+        Self {
+            end,
+            left: Left {
+                account,
+                ..Left::default()
+            },
+        }
+    }
+}
+
 /// Makes sure that the attempt runs or ran: never twice.
 ///
 /// # Errors
@@ -113,6 +128,11 @@ pub(super) fn launch(context: &Context, order: &Order) -> Result<Launch, StartEr
     if began(context, task, order.attempt) {
         // It ran, is gone, and left no outcome: it was killed.
         return Ok(Launch::Over(lost(context, task)));
+    }
+    if order.attached.is_none()
+        && let Some(over) = by_hand::await_end(run, task, order.attempt)
+    {
+        return Ok(Launch::Over(over));
     }
     hold_names(context, task, &order.place)?;
     let ready = assignment::make_ready(context, &order.assignment, &order.place)?;
@@ -151,26 +171,10 @@ fn await_person(
             return Ok(Launch::Running);
         }
         if !waits {
-            return Ok(Launch::Over(nobody_came()));
+            // The task goes on as it was.
+            return Ok(Launch::Over(Over::of_nothing(AttemptEnd::Paused)));
         }
         std::thread::sleep(PERSON_LOOK);
-    }
-}
-
-/// An attempt for a person who went away before it began.
-fn nobody_came() -> Over {
-    let account = Account {
-        usd: Some(Money(0)),
-        tokens: Some(0),
-        usd_is_partial: false,
-        worked_ms: Some(0),
-    };
-    Over {
-        end: AttemptEnd::Paused,
-        left: Left {
-            account,
-            ..Left::default()
-        },
     }
 }
 
@@ -423,7 +427,12 @@ fn launch_file(
         // The last order for the task that was carried out.
         (StartMode::Resume, ..) => {
             match atomic::peek_json::<LaunchFile>(&context.run.launch(&task.name)) {
-                Some(before) if before.attached.is_some() && !order.grant.last => {
+                // One who went away before the session was open said nothing in it.
+                Some(before)
+                    if before.attached.is_some()
+                        && !order.grant.last
+                        && began(context, &task.name, before.attempt) =>
+                {
                     prompt::message_after_person()
                 }
                 _ => prompt::resume_message(order.lesson.as_deref(), order.grant.last),

@@ -7,6 +7,7 @@
 pub mod announce;
 mod assignment;
 mod attend;
+pub mod by_hand;
 mod checkpoint;
 pub mod cleanup;
 mod close;

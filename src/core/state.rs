@@ -555,9 +555,10 @@ impl State {
 
     /// Whether the attempt in work, if any, must be the only one.
     pub(super) fn works_alone(&self) -> bool {
-        self.active.first().is_some_and(
-            |ix| matches!(&self.task(*ix).state, TaskState::Active(a) if a.approach.alone),
-        )
+        self.active.iter().any(|ix| {
+            matches!(&self.task(*ix).state,
+                TaskState::Active(a) if a.approach.alone && a.attached.is_none())
+        })
     }
 
     /// How many attempts are in work that no person works in: those for which there must be

@@ -732,12 +732,9 @@ impl Stepper<'_> {
             return Started::Waits;
         };
         let attached = entry.attach.clone();
-        let approach = Approach {
-            // A person waits for nobody, and keeps nobody from working.
-            alone: next.approach.alone && attached.is_none(),
-            ..next.approach
-        };
-        if approach.alone && !self.state.active().is_empty() {
+        let approach = next.approach;
+        // A person waits for nobody, and keeps nobody from working.
+        if approach.alone && attached.is_none() && self.state.headless() > 0 {
             return Started::Waits;
         }
         let grant = match self.grant(ix) {

@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::announcement_file::ProcessName;
+
 /// One line.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -37,6 +39,9 @@ pub struct BeatLine {
     /// What the whole session cost so far, US dollars, as the client says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd: Option<f64>,
+    /// The client of a session that somebody opened by hand; of one that has a supervisor, none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ProcessName>,
     /// What is missing, for people: the end of the turn was sent back.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sent_back: String,

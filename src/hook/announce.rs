@@ -45,6 +45,9 @@ use crate::store::{StoreError, atomic, seats};
 /// this the process that handed it over died before it did.
 const HANDOVER: Millis = Millis::from_secs(20);
 
+/// How often a text is handed to a client that lives and in whose record it is never found.
+const HANDOVERS: u32 = 3;
+
 /// A terminal that is opened does not become this process's own.
 #[allow(clippy::cast_possible_wrap, reason = "a flag")]
 const NOCTTY: i32 = rustix::fs::OFlags::NOCTTY.bits() as i32;
@@ -98,7 +101,7 @@ pub fn sitter(event: &HookEvent, world: &World) -> Option<Sitter> {
 }
 
 /// The client: it says its number, or it is the parent.
-fn client(world: &World) -> Option<ProcessName> {
+pub(super) fn client(world: &World) -> Option<ProcessName> {
     let said = world.var("CLAUDE_PID").and_then(|pid| pid.parse().ok());
     let parent = || {
         let parent = rustix::process::getppid()?;
@@ -305,28 +308,30 @@ fn settle(
         let is_open = match &item.standing {
             Standing::Settled => false,
             Standing::Open => true,
-            Standing::Claimed { by, at } => match judge(by, *at, &news.tag(run.id()), now) {
-                Verdict::Told => {
-                    let to = by.session.clone();
-                    entries.push(LedgerEntry::Told {
-                        ids: ids.clone(),
-                        to,
-                    });
-                    false
+            Standing::Claimed { by, at } => {
+                match judge(by, *at, item.handed, &news.tag(run.id()), now) {
+                    Verdict::Told => {
+                        let to = by.session.clone();
+                        entries.push(LedgerEntry::Told {
+                            ids: ids.clone(),
+                            to,
+                        });
+                        false
+                    }
+                    Verdict::Wait(again) => {
+                        look.again = Some(look.again.map_or(again, |known| known.min(again)));
+                        false
+                    }
+                    Verdict::Lost(why) => {
+                        let why = why.to_owned();
+                        entries.push(LedgerEntry::Released {
+                            ids: ids.clone(),
+                            why,
+                        });
+                        true
+                    }
                 }
-                Verdict::Wait(again) => {
-                    look.again = Some(look.again.map_or(again, |known| known.min(again)));
-                    false
-                }
-                Verdict::Lost(why) => {
-                    let why = why.to_owned();
-                    entries.push(LedgerEntry::Released {
-                        ids: ids.clone(),
-                        why,
-                    });
-                    true
-                }
-            },
+            }
         };
         if !is_open {
             continue;
@@ -349,7 +354,9 @@ enum Verdict {
     Lost(&'static str),
 }
 
-fn judge(by: &Claimant, at: Timestamp, tag: &str, now: Timestamp) -> Verdict {
+/// What became of a text that was handed over `handed` times in a row to the client that undertook
+/// to tell it.
+fn judge(by: &Claimant, at: Timestamp, handed: u32, tag: &str, now: Timestamp) -> Verdict {
     let heard = transcript::heard(&by.transcript, by.from, tag);
     if heard == Some(Heard::Answered) {
         return Verdict::Told;
@@ -368,6 +375,11 @@ fn judge(by: &Claimant, at: Timestamp, tag: &str, now: Timestamp) -> Verdict {
     if waited < HANDOVER {
         let left = Millis(HANDOVER.0 - waited.0);
         return Verdict::Wait(left.duration().min(again));
+    }
+    // A client may be told to keep no record. Then nobody will ever know; telling it again each
+    // time would wake it, at its person's cost, until the run is forgotten.
+    if by.transcript.as_os_str().is_empty() || handed >= HANDOVERS {
+        return Verdict::Told;
     }
     Verdict::Lost("the client never got it")
 }
@@ -666,7 +678,25 @@ mod tests {
                 watcher: watcher.clone(),
             };
             let now = Timestamp(at.0 + seconds * 1000);
-            assert_eq!(judge(&by, at, tag, now), expected, "{record} {seconds}");
+            assert_eq!(judge(&by, at, 1, tag, now), expected, "{record} {seconds}");
+        }
+        // A client that keeps no record, or one in which the text cannot be found, is not told
+        // the same again and again.
+        let lost = Verdict::Lost("the client never got it");
+        for (record, handed, seconds, expected) in [
+            ("", 1, 20, Verdict::Told),
+            ("", 1, 19, Verdict::Wait(SOON)),
+            ("missing", 1, 20, lost),
+            ("missing", HANDOVERS, 20, Verdict::Told),
+        ] {
+            let by = Claimant {
+                transcript: record.into(),
+                client: alive.clone(),
+                watcher: gone.clone(),
+                ..Claimant::default()
+            };
+            let now = Timestamp(at.0 + seconds * 1000);
+            assert_eq!(judge(&by, at, handed, tag, now), expected, "{record}");
         }
     }
 }

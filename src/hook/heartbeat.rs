@@ -24,7 +24,7 @@ use crate::format::hook_json::HookEvent;
 use crate::format::launch_file::LaunchFile;
 use crate::format::status_file::StatusFile;
 use crate::store::layout::{Layout, RunDir};
-use crate::store::{atomic, beats};
+use crate::store::{atomic, beats, lock};
 use crate::supervise::attached::ATTACHED_VARIABLE;
 use crate::supervise::stop;
 
@@ -45,11 +45,22 @@ pub fn hook(world: &World) -> Outcome {
         return Outcome::Silent;
     };
     // A beat counts whatever the event says.
-    let event = HookEvent::parse(&world.input).unwrap_or_default();
+    let parsed = HookEvent::parse(&world.input);
+    let is_known = parsed.is_ok();
+    let event = parsed.unwrap_or_default();
     let mut beat = beat(&event);
+    if !is_known {
+        "Unknown".clone_into(&mut beat.event);
+    }
+    if !attached {
+        beat.client = super::announce::client(world);
+    }
     let mut outcome = Outcome::Silent;
     match event.hook_event_name.as_str() {
-        "" => outcome = Outcome::Line(status_line(&run, &task)),
+        "" if is_known => outcome = Outcome::Line(status_line(&run, &task)),
+        "UserPromptSubmit" if !attached && is_taken(&run, &task, &event) => {
+            outcome = Outcome::Answer(json!({ "decision": "block", "reason": taken(&task) }));
+        }
         "Stop" => {
             if let Some(back) = sent_back(world, &run, &task, &event) {
                 beat.sent_back = back.brief;
@@ -61,6 +72,29 @@ pub fn hook(world: &World) -> Outcome {
     // Whoever watches sees the missing beats; the session is not to be bothered.
     let _ = beats::add(&run.beat(&task), &beat);
     outcome
+}
+
+/// Whether an instance works in this very session: two clients would write over each other.
+fn is_taken(run: &RunDir, task: &TaskName, event: &HookEvent) -> bool {
+    if !lock::may_be_held(&run.lock(task)) {
+        return false;
+    }
+    let launch: Option<LaunchFile> = atomic::peek_json(&run.launch(task));
+    let status: Option<StatusFile> = atomic::peek_json(&run.status(task));
+    // Others than an instance hold the lock for an instant.
+    launch.zip(status).is_some_and(|(launch, status)| {
+        launch.session_id.to_string() == event.session_id
+            && status.attempt == launch.attempt
+            && status.ended_at.is_none()
+    })
+}
+
+fn taken(task: &TaskName) -> String {
+    format!(
+        "An instance of Orchestra works on {task} in this very session now. Leave this one \
+         (/exit); `orchestra attach {task}` takes it over, `orchestra control pause {task}` \
+         lets it stop."
+    )
 }
 
 /// Which instance it is, as the settings of its worktree say.
@@ -113,6 +147,7 @@ fn beat(event: &HookEvent) -> BeatLine {
             .collect(),
         reason: event.reason.chars().take(80).collect(),
         usd: event.cost["total_cost_usd"].as_f64(),
+        client: None,
         sent_back: String::new(),
     }
 }
@@ -129,8 +164,8 @@ fn sent_back(
         return None;
     }
     let launch: LaunchFile = atomic::peek_json(&run.launch(task))?;
-    let text = std::fs::read_to_string(run.beat(task)).unwrap_or_default();
-    let before: Vec<BeatLine> = beat_file::lines(&text)
+    let bytes = std::fs::read(run.beat(task)).unwrap_or_default();
+    let before: Vec<BeatLine> = beat_file::lines(&String::from_utf8_lossy(&bytes))
         .filter(|line| line.session == event.session_id)
         .collect();
     // What cannot be looked at keeps nobody from ending a turn.
@@ -203,6 +238,10 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0].tool, "Bash");
         assert_eq!(lines[0].subject, "make");
+        assert!(
+            lines[0].client.is_some(),
+            "of a session that was opened by hand"
+        );
         assert!(lines[0].at > 0);
         std::fs::write(&file, "x".repeat(300_000)).unwrap();
         let _ = hook(&world);
@@ -216,6 +255,11 @@ mod tests {
         assert_eq!(hook(&world), Outcome::Silent);
         assert!(file.exists());
         // Neither does anything that is no instance.
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(beat_file::lines(&text).all(|line| line.client.is_none()));
+        // What is no event, or too long for one, is no status line.
+        world.input = b"not JSON".to_vec();
+        assert_eq!(hook(&world), Outcome::Silent);
         std::fs::remove_file(&file).unwrap();
         for args in [
             &[][..],

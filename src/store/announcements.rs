@@ -15,7 +15,9 @@ use super::layout::RunDir;
 use super::lock::Lock;
 use crate::core::time::Timestamp;
 use crate::format::SCHEMA_VERSION;
-use crate::format::announcement_file::{Announcement, Claimant, LedgerEntry, LedgerLine};
+use crate::format::announcement_file::{
+    Announcement, Claimant, LedgerEntry, LedgerLine, ProcessName,
+};
 
 /// How long to wait for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,6 +47,10 @@ pub struct Item {
     pub at: Timestamp,
     /// Where it stands.
     pub standing: Standing,
+    /// How often in a row the same client undertook to tell it.
+    pub handed: u32,
+    /// Who did so last.
+    last_client: Option<ProcessName>,
     /// Whether the configured notifications were given.
     pub notified: bool,
 }
@@ -93,6 +99,8 @@ impl Book {
                         announcement,
                         at,
                         standing: Standing::Open,
+                        handed: 0,
+                        last_client: None,
                         notified: false,
                     });
                 }
@@ -100,6 +108,11 @@ impl Book {
             LedgerEntry::Claimed { ids, by } => self.each(&ids, |item| {
                 if item.standing == Standing::Open {
                     item.standing = Standing::Claimed { by: by.clone(), at };
+                    if item.last_client.as_ref() != Some(&by.client) {
+                        item.last_client = Some(by.client.clone());
+                        item.handed = 0;
+                    }
+                    item.handed = item.handed.saturating_add(1);
                 }
             }),
             LedgerEntry::Released { ids, .. } => self.each(&ids, |item| {
@@ -365,6 +378,29 @@ mod tests {
         // What was told stays told.
         assert_eq!(standings[0], &Standing::Settled);
         assert_eq!(standings[1..], [&Standing::Open, &Standing::Open]);
+        // How often the same client tried is known; another one begins anew.
+        let claim = |pid| LedgerEntry::Claimed {
+            ids: vec![news(6).id],
+            by: Claimant {
+                client: ProcessName {
+                    pid,
+                    ..ProcessName::default()
+                },
+                ..Claimant::default()
+            },
+        };
+        let release = || LedgerEntry::Released {
+            ids: vec![news(6).id],
+            why: "lost".into(),
+        };
+        let mut handed = Vec::new();
+        for pid in [0, 0, 7] {
+            ledger
+                .append(vec![claim(pid), claim(pid), release()], Timestamp(6))
+                .unwrap();
+            handed.push(ledger.book.items[1].handed);
+        }
+        assert_eq!(handed, [2, 3, 1]);
         assert_eq!(Book::read(&run).unwrap(), ledger.book);
         drop(ledger);
         all_told(&run, "x", Timestamp(7)).unwrap();

@@ -24,6 +24,8 @@ pub(crate) struct Transcript {
     read: HashMap<PathBuf, u64>,
     messages: HashMap<String, Tokens>,
     known: bool,
+    /// Most of a file that is read at once, bytes.
+    piece: u64,
 }
 
 impl Transcript {
@@ -33,6 +35,7 @@ impl Transcript {
             read: HashMap::new(),
             messages: HashMap::new(),
             known: false,
+            piece: PIECE,
         }
     }
 
@@ -57,26 +60,39 @@ impl Transcript {
 
     /// Returns whether the file is there.
     fn read_on(&mut self, path: &Path) -> bool {
-        let from = self.read.get(path).copied().unwrap_or(0);
+        let Ok(mut file) = std::fs::File::open(path) else {
+            return false;
+        };
+        while self.read_piece(path, &mut file) {}
+        true
+    }
+
+    /// Returns whether there is more to read.
+    fn read_piece(&mut self, path: &Path, file: &mut std::fs::File) -> bool {
+        let known = self.read.get(path).copied().unwrap_or(0);
+        // One that got shorter was written anew; messages have names, so none counts twice.
+        let from = match file.metadata() {
+            Ok(meta) if meta.len() < known => 0,
+            _ => known,
+        };
         let mut bytes = Vec::new();
-        let read = std::fs::File::open(path).and_then(|mut file| {
-            file.seek(SeekFrom::Start(from))?;
-            file.take(PIECE).read_to_end(&mut bytes)
-        });
+        let read = file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| file.take(self.piece).read_to_end(&mut bytes));
         if read.is_err() {
             return false;
         }
         // The last line may still be in the writing; one without end is passed over.
         let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
             Some(end) => end + 1,
-            None if bytes.len() as u64 == PIECE => bytes.len(),
+            None if bytes.len() as u64 == self.piece => bytes.len(),
             None => 0,
         };
         self.read.insert(path.to_owned(), from + whole as u64);
         for line in bytes[..whole].split(|byte| *byte == b'\n') {
             self.take(line);
         }
-        true
+        bytes.len() as u64 == self.piece
     }
 
     fn take(&mut self, line: &[u8]) {
@@ -148,5 +164,16 @@ mod tests {
         std::fs::write(dir.path().join("s/subagents/x.jsonl"), line("b", 8, 5)).unwrap();
         seen.look(&path);
         assert_eq!(seen.tokens().unwrap().total(), 55);
+        // However long the file is, one look is enough; lines that are too long are passed over.
+        let mut long = Transcript::since(Timestamp(5_000));
+        long.piece = 256;
+        add(&mut file, &format!("{}\n", "x".repeat(1000)));
+        add(&mut file, &line("c", 9, 2));
+        long.look(&path);
+        assert_eq!(long.tokens().unwrap().total(), 67);
+        // Written anew, it is read from its beginning.
+        std::fs::write(&path, line("a", 9, 40)).unwrap();
+        long.look(&path);
+        assert_eq!(long.tokens().unwrap().total(), 77);
     }
 }

@@ -168,6 +168,14 @@ fn a_person_leaves_in_every_way_and_nothing_is_lost() {
         let text = fs::read_to_string(room.worktree("b").join("b")).ok()?;
         text.ends_with("more\n").then_some(())
     });
+    let said = room
+        .orchestra(&["control", "answer", "b", "Blue."])
+        .expect(0)
+        .out;
+    assert!(
+        said.contains("a person works on b in a terminal now"),
+        "{said}"
+    );
     room.orchestra(&["control", "pause"]).expect(0);
     room.wait_for_record(&run, "the pause", |r| {
         matches!(r, Record::PauseRequested { task: None })
@@ -187,23 +195,11 @@ fn a_person_leaves_in_every_way_and_nothing_is_lost() {
     let tree = room.worktree("b");
     let settings = fs::read_to_string(tree.join(".claude/settings.local.json")).unwrap();
     let settings: Value = serde_json::from_str(&settings).unwrap();
-    for (event, more) in [
-        ("SessionStart", json!({})),
-        (
-            "PostToolUse",
-            json!({"tool_name": "Edit", "tool_input": {"file_path": "b"}}),
-        ),
-        ("Stop", json!({"last_assistant_message": "Changed."})),
-        (
-            "Stop",
-            json!({"last_assistant_message": "You want it like that."}),
-        ),
-    ] {
+    // As the client would: it is this process.
+    let hear = |event: &str, more: Value| {
         let mut input = json!({"hook_event_name": event, "session_id": "s"});
-        input
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        let more = more.as_object().unwrap().clone();
+        input.as_object_mut().unwrap().extend(more);
         let hook = &settings["hooks"][event][0]["hooks"][0];
         let args = hook["args"].as_array().unwrap().iter();
         let mut command = std::process::Command::new(hook["command"].as_str().unwrap());
@@ -220,16 +216,22 @@ fn a_person_leaves_in_every_way_and_nothing_is_lost() {
             input.to_string().as_bytes(),
         )
         .unwrap();
-        let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-        // Once for what the person said, and not again.
-        let is_sent_back =
-            said.contains("\"decision\":\"block\"") && said.contains("not committed: b");
-        assert_eq!(
-            is_sent_back,
-            input["last_assistant_message"] == "Changed.",
-            "{said}"
-        );
-    }
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let edit = json!({"tool_name": "Edit", "tool_input": {"file_path": "b"}});
+    assert_eq!(hear("SessionStart", json!({})), "");
+    assert_eq!(hear("PostToolUse", edit), "");
+    // Once for what the person said, and not again.
+    let said = hear("Stop", json!({"last_assistant_message": "Changed."}));
+    assert!(
+        said.contains("\"decision\":\"block\"") && said.contains("not committed: b"),
+        "{said}"
+    );
+    let said = hear(
+        "Stop",
+        json!({"last_assistant_message": "You want it like that."}),
+    );
+    assert_eq!(said, "");
     let detailed = room.orchestra(&["status", "detailed"]).expect(0).out;
     assert!(
         detailed.contains("by hand") && detailed.contains("waits for what you say"),
@@ -239,6 +241,22 @@ fn a_person_leaves_in_every_way_and_nothing_is_lost() {
         .expect(0);
     let detailed = room.orchestra(&["status", "detailed"]).expect(0).out;
     assert!(detailed.contains("STUCK - which colour?"), "{detailed}");
+
+    // Nothing else is begun in that worktree as long as it is open.
+    let refused = terminal(&room, &["attach", "b"]);
+    see(&refused, "opened by hand works in the worktree of b");
+    room.orchestra(&["control", "resume", "b"]).expect(0);
+    wait_for("the word", || {
+        let log = fs::read_to_string(run.log()).unwrap();
+        log.contains("b: waits for the session that somebody opened")
+            .then_some(())
+    });
+    room.orchestra(&["control", "pause", "b"]).expect(0);
+    wait_for("the attempt that did not begin", || {
+        (how(&room, &run, "b").get(2) == Some(&(false, "paused"))).then_some(())
+    });
+    assert_eq!(room.status(&run, "b")["attempt"], 2);
+    assert_eq!(hear("SessionEnd", json!({"reason": "other"})), "");
 
     // One that is held back is taken over at once. What is not committed is told.
     let mut person = attach(&room, &["b", "--then", "complete"]);
@@ -282,13 +300,20 @@ fn a_person_leaves_in_every_way_and_nothing_is_lost() {
 #[test]
 fn what_cannot_be_taken_over_says_why() {
     let (room, run) = begin(
-        &["a", "b"],
-        &["--max-workers", "1", "--max-budget-usd", "40"],
+        &["a", "b", "c"],
+        &[
+            "--max-workers",
+            "1",
+            "--max-budget-usd",
+            "60",
+            "--verify",
+            "while [ -e \"$ROOM/slow\" ]; do sleep 0.05; done",
+        ],
     );
     works(&room, "a");
     let refused = |args: &[&str], why: &str| see(&terminal(&room, args), why);
     refused(&["attach", "b"], "b was not started yet");
-    refused(&["attach", "c"], "has no task");
+    refused(&["attach", "d"], "has no task");
     // Without a terminal nothing is taken over, and a session in work is not to be shared.
     let ended = room.orchestra(&["attach", "a"]).expect(2);
     assert!(
@@ -315,5 +340,15 @@ fn what_cannot_be_taken_over_says_why() {
         matches!(r, Record::AttemptEnded { task, account, end: AttemptEnd::Failed { .. }, .. }
             if task.as_str() == "b" && account.usd.is_some_and(|usd| usd.dollars() == 89.0))
     });
+    // While the evidence is looked at, it can be cancelled.
+    works(&room, "c");
+    let mut person = attach(&room, &["c", "--then", "complete"]);
+    fs::write(room.path("slow"), "").unwrap();
+    person.type_text("git add -A; git commit -qm C\r");
+    person.type_text("exit\r");
+    see(&person, "checking:");
+    room.orchestra(&["control", "cancel", "c"]).expect(0);
+    see(&person, "c: cancelled");
+    fs::remove_file(room.path("slow")).unwrap();
     room.wait_for_record(&run, "the end", |r| matches!(r, Record::Finished { .. }));
 }

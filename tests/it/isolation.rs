@@ -45,7 +45,7 @@ fn field() -> Field {
 }
 
 impl Field {
-    fn tool(&self, tool: &str, input: Value) -> Verdict {
+    fn tool(&self, tool: &str, input: &Value) -> Verdict {
         let event = json!({
             "session_id": "5d0c2b7c-4a0e-4d1d-9a55-0a2f5b6c7d8e",
             "transcript_path": "/x/y.jsonl",
@@ -61,7 +61,7 @@ impl Field {
     }
 
     fn command(&self, command: &str) -> Verdict {
-        self.tool("Bash", json!({"command": command, "description": "x"}))
+        self.tool("Bash", &json!({"command": command, "description": "x"}))
     }
 }
 
@@ -81,10 +81,10 @@ fn every_attempt_to_get_out_is_denied_with_a_reason() {
     }
     for (tool, input) in TOOLS {
         count += 1;
-        let input = serde_json::from_str(&field.ground.put(input)).unwrap();
-        let verdict = field.tool(tool, input);
+        let input: Value = serde_json::from_str(&field.ground.put(input)).unwrap();
+        let verdict = field.tool(tool, &input);
         if !matches!(verdict, Verdict::Deny(_)) {
-            wrong.push(format!("{tool} {input:?}", input = verdict));
+            wrong.push(format!("{tool} {input}: {verdict:?}"));
         }
     }
     assert!(
@@ -107,8 +107,8 @@ fn ordinary_work_passes() {
         }
     }
     for (tool, input) in ORDINARY_TOOLS {
-        let input = serde_json::from_str(&field.ground.put(input)).unwrap();
-        if let Verdict::Deny(why) = field.tool(tool, input) {
+        let input: Value = serde_json::from_str(&field.ground.put(input)).unwrap();
+        if let Verdict::Deny(why) = field.tool(tool, &input) {
             wrong.push(format!("{tool} {why}"));
         }
     }
@@ -406,12 +406,8 @@ fn the_sandbox_stops_what_the_page_says_and_work_goes_on_in_it() {
     room.orchestra(&["wait"]);
     let run = room.only_run();
     let status = room.status(&run, "mine");
-    assert_eq!(status["status"], "completed", "{status:#}");
-    assert_eq!(
-        status["progress"]["percent"].as_f64(),
-        Some(100.0),
-        "{status:#}"
-    );
+    assert_eq!(status["status"], "complete", "{status:#}");
+    assert_eq!(status["progress"]["said"]["text"], "half", "{status:#}");
     assert_eq!(
         before,
         (

@@ -14,6 +14,7 @@ mod architecture;
 mod asking;
 mod attach;
 mod chaos;
+mod configuration;
 mod crash;
 mod delivery;
 mod dependencies;

@@ -22,9 +22,13 @@ mod commands;
 mod fault_rows;
 mod fault_table;
 mod flagship;
+#[path = "../support/guard_rows.rs"]
+#[allow(unreachable_pub, dead_code, reason = "shared with the other tests")]
+mod guard_rows;
 mod install;
 #[path = "../support/instance.rs"]
 mod instance;
+mod isolation;
 mod killed;
 mod model_server_itself;
 mod plugin;

@@ -72,6 +72,10 @@ fn script() -> Script {
         )
 }
 
+#[allow(
+    clippy::print_stdout,
+    reason = "the screens, for whoever asks for them"
+)]
 fn lives(columns: u16) {
     let home = Home::new();
     let repository = home.repository("repo");

@@ -13,6 +13,8 @@ pub(in crate::core) type Check = Box<dyn Fn(&Content, u32) -> bool>;
 pub(in crate::core) struct World {
     commits: BTreeMap<Oid, Content>,
     pub(in crate::core) tip: Oid,
+    /// What the tip was before; the last is the one before it.
+    former_tips: Vec<Oid>,
     /// Pairs of tasks that do not merge.
     pub(in crate::core) conflicts: Vec<(String, String)>,
     /// Results of resolvers: they merge with everything.
@@ -31,6 +33,7 @@ impl World {
         let mut world = Self {
             commits: BTreeMap::new(),
             tip: number(0xba5e),
+            former_tips: Vec::new(),
             conflicts: Vec::new(),
             resolved: BTreeSet::new(),
             is_red: Box::new(|_, _| false),
@@ -48,7 +51,8 @@ impl World {
     pub(in crate::core) fn move_base(&mut self) {
         let mut content = self.content(&self.tip);
         content.insert(format!("person {}", self.commits.len()));
-        self.tip = self.commit(content);
+        let tip = self.commit(content);
+        self.former_tips.push(std::mem::replace(&mut self.tip, tip));
     }
 
     pub(in crate::core) fn content(&self, commit: &Oid) -> Content {
@@ -130,7 +134,8 @@ impl World {
                 }
             }
             QueueWork::Deliver { from, to } => {
-                if self.tip == *to {
+                // Delivered before a crash; somebody may have gone on from there since.
+                if self.tip == *to || self.former_tips.contains(to) {
                     return QueueResult::Delivered;
                 }
                 if self.tip != *from {
@@ -143,7 +148,8 @@ impl World {
                     "an unproven commit is delivered: {:?}",
                     self.content(to)
                 );
-                self.tip = to.clone();
+                let before = std::mem::replace(&mut self.tip, to.clone());
+                self.former_tips.push(before);
                 self.deliveries.push(self.content(to));
                 QueueResult::Delivered
             }

@@ -113,6 +113,51 @@ fn a_crashing_session_is_resumed_then_begun_anew_and_then_left_alone() {
 }
 
 #[test]
+fn a_person_keeps_nobody_from_working_alone_and_gives_such_a_task_back_as_it_was() {
+    let mut world = World::new(independent(3), policy(3), |task, attempt| {
+        match (task.index(), attempt) {
+            (0, 2) => (Fate::Complete, 500_000),
+            (1, 1) => failing(FailureClass::OutOfMemory),
+            (2, 1) => failing(FailureClass::Setup),
+            _ => (Fate::Complete, 5_000),
+        }
+    });
+    world.ask(10, attach("t0"));
+    while approaches(&world, 1).len() < 2 {
+        assert!(world.turn());
+    }
+    assert!(approaches(&world, 1)[1].1, "it works alone");
+    assert!(world.state.is_attached(ix(0)), "beside a person");
+    // Another one that is there now waits for it, and not for the person.
+    let task = TaskName::parse("t2").ok();
+    world.ask(1, Request::Retry { task });
+    while matches!(world.state.task(ix(1)).state, TaskState::Active(_)) {
+        assert_eq!(world.state.headless(), 1);
+        assert!(world.turn());
+    }
+    while approaches(&world, 2).len() < 2 {
+        assert!(world.turn());
+    }
+    assert!(world.state.is_attached(ix(0)));
+    world.run();
+    world.assert_ended();
+
+    let mut world = World::new(independent(1), policy(1), |_, attempt| match attempt {
+        1 => failing(FailureClass::OutOfMemory),
+        _ => (Fate::Complete, 5_000),
+    });
+    while approaches(&world, 0).len() < 2 {
+        assert!(world.turn());
+    }
+    world.ask(1, attach("t0"));
+    world.run();
+    assert_eq!(
+        approaches(&world, 0)[1..],
+        [(StartMode::Resume, true, false); 2]
+    );
+}
+
+#[test]
 fn the_provider_may_fail_a_task_more_often_than_it_may_fail_itself() {
     let mut world = World::new(independent(1), policy(1), |_, attempt| match attempt {
         ..=6 => failing(FailureClass::Overload),

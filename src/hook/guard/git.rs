@@ -98,8 +98,6 @@ const OWN: &[&str] = &[
     "merge",
     "merge-file",
     "merge-index",
-    "mergetool",
-    "difftool",
     "mktag",
     "mktree",
     "mv",
@@ -114,7 +112,6 @@ const OWN: &[&str] = &[
     "update-index",
     "write-tree",
     "checkout-index",
-    "sparse-checkout",
     "pull",
     "quiltimport",
     "unpack-objects",
@@ -218,7 +215,6 @@ pub fn check(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
 
 fn within(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
     let mut at = 0;
-    let mut pointed: Option<Field> = None;
     while let Some(field) = rest.get(at) {
         let text = value::beginning(field);
         if !text.starts_with('-') {
@@ -245,12 +241,11 @@ fn within(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
                     walk.go(&folder).map_err(|why| format!("git -C: {why}"))?;
                 }
             }
+            // Alone it only tells the folder.
+            "--exec-path" if joined.is_none() => {}
             "--git-dir" | "--work-tree" | "--exec-path" => {
-                if name != "--exec-path" || joined.is_some() {
-                    if let Some(place) = take(&mut at) {
-                        pointed = Some(place.clone());
-                        elsewhere(walk, &name, &place)?;
-                    }
+                if let Some(place) = take(&mut at) {
+                    elsewhere(walk, &name, &place)?;
                 }
             }
             "-c" | "--config-env" => {
@@ -294,7 +289,6 @@ fn within(walk: &mut Walk<'_>, rest: &[Field]) -> Step<Flow> {
             walk.bounds.worktree().display()
         ));
     }
-    let _ = pointed;
     if in_repository_of_its_own(walk) {
         return call.in_scratch(walk);
     }
@@ -544,6 +538,21 @@ impl Call<'_> {
         }
     }
 
+    /// What follows some flags.
+    fn told(&self, flags: &[&str]) -> Vec<Field> {
+        let mut found = Vec::new();
+        for (at, field) in self.arguments.iter().enumerate() {
+            for flag in flags {
+                if value::known(field).as_deref() == Some(*flag) {
+                    found.extend(self.arguments.get(at + 1).cloned());
+                } else {
+                    found.extend(value::strip(field, &format!("{flag}=")));
+                }
+            }
+        }
+        found
+    }
+
     /// Commands that are told to a command.
     fn scripts(&self, walk: &mut Walk<'_>) -> Step {
         for (at, field) in self.arguments.iter().enumerate() {
@@ -588,9 +597,6 @@ impl Call<'_> {
             if let Some(place) = value::strip(field, "--separate-git-dir=") {
                 walk.write("`git init` at", &place)?;
             }
-        }
-        if self.has(&["--shared", "-s"]) && self.command == "clone" {
-            // It reads the other's objects only.
         }
         let place = if self.command == "clone" {
             (places.len() > 1).then(|| places[places.len() - 1])
@@ -694,6 +700,13 @@ impl Call<'_> {
             | "flow" => {
                 return no(command, SHARED);
             }
+            "sparse-checkout" if first != Some("list") => return no(command, SHARED),
+            "sparse-checkout" => {}
+            "difftool" | "mergetool" => {
+                for told in self.told(&["-x", "--extcmd", "-t", "--tool"]) {
+                    script(walk, "the tool", &told)?;
+                }
+            }
             "symbolic-ref" if self.plain().len() > 1 || self.has(&["-d", "--delete"]) => {
                 return no(command, STAY);
             }
@@ -745,7 +758,7 @@ impl Call<'_> {
                 }
             }
             "rebase" => {
-                if self.has(&["--update-refs", "--root"]) && self.has(&["--update-refs"]) {
+                if self.has(&["--update-refs"]) {
                     return no(command, "`--update-refs` moves the branches of others.");
                 }
                 let mut plain = self.plain();
@@ -978,9 +991,12 @@ impl Call<'_> {
         {
             return true;
         }
+        // `git checkout main --` is one of a branch: there is no file behind it.
         let files = texts
             .iter()
-            .any(|t| t == "--" || t.starts_with("--pathspec-from-file"));
+            .position(|t| t == "--")
+            .is_some_and(|at| at + 1 < texts.len())
+            || texts.iter().any(|t| t.starts_with("--pathspec-from-file"));
         if files || self.has(&["-p", "--patch", "--ours", "--theirs"]) {
             return false;
         }

@@ -188,6 +188,7 @@ pub fn in_instance(event: &HookEvent, bounds: &Bounds) -> Verdict {
         event.cwd.clone().into()
     };
     let denial = match event.tool_name.as_str() {
+        "" => Some("the call names no tool".to_owned()),
         "Edit" | "Write" | "MultiEdit" => path_denial(event, "file_path", &cwd, bounds),
         "NotebookEdit" => path_denial(event, "notebook_path", &cwd, bounds),
         "Bash" | "Monitor" => match event.input_text("command") {

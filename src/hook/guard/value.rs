@@ -286,6 +286,13 @@ impl Variables {
         self.known.insert(name.to_owned(), values);
     }
 
+    /// Nothing of them is known any more.
+    pub fn forget(&mut self) {
+        for values in self.known.values_mut() {
+            *values = vec![vec![Seg::Unknown]];
+        }
+    }
+
     /// It may be this as well: what was known before stays possible.
     pub fn add(&mut self, name: &str, mut values: Vec<Field>) {
         if let Some(before) = self.known.get(name) {

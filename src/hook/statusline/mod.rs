@@ -8,7 +8,7 @@
 //! - `--show count,instances,tasks,progress,time,cost,resources` (these, in this order)
 //! - `--beside COMMAND`: the status line that was there before. It is called with the same
 //!   input, at the same time, and what it prints stands above our line. When it fails or takes
-//!   longer than [`PATIENCE`], our line stands alone.
+//!   longer than `PATIENCE`, our line stands alone.
 //! - `--beside-user`: the same with the one of the person's own settings, for a line of ours in
 //!   the settings of a project, which hide it
 

@@ -11,6 +11,7 @@ use crate::agent::{CommandSpec, choose, process, sandbox, worktree_git_folder};
 use crate::core::attempt::FailureClass;
 use crate::core::sandbox::Sandbox;
 use crate::format::claude_stream::one_line;
+use crate::format::launch_file::AgentChoice;
 use crate::format::status_file::InstanceStatus;
 use crate::supervise::gate;
 use crate::supervise::stream_log::StreamLog;
@@ -119,13 +120,26 @@ impl Life<'_> {
             .env
             .get("TMPDIR")
             .map_or_else(|| inbox.clone(), PathBuf::from);
+        let mut shown: Vec<PathBuf> = self
+            .supervision
+            .exe
+            .parent()
+            .map(Into::into)
+            .into_iter()
+            .collect();
+        if let AgentChoice::Scripted {
+            script: Some(script),
+        } = &self.launch.agent
+        {
+            shown.push(script.clone());
+        }
         let places = sandbox::Places {
             worktree: &self.launch.worktree,
             scratch: &scratch,
             main: &self.launch.main_checkout,
             branch: self.launch.branch.as_str(),
             inbox: &inbox,
-            programs: self.supervision.exe.parent().unwrap_or(&inbox),
+            shown: &shown,
         };
         sandbox::wrap(spec, &places)
     }

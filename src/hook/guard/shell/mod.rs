@@ -1,6 +1,6 @@
 //! What a shell line is made of, as far as the guard needs it.
 //!
-//! Read by hand ([`read`]) rather than by a kept crate. Of those that there are, one has had
+//! Read by hand ([`read()`]) rather than by a kept crate. Of those that there are, one has had
 //! no release since 2019, one is under a licence that this program cannot be given out with,
 //! one is a C library that guesses where it does not understand, and the best one brings sixty
 //! crates and a minute of compiling. The guard needs few things of a line, and needs to know

@@ -1,6 +1,9 @@
 //! Goes through a shell line as the shell would, with the folders it may be in and what its
 //! variables may hold, and stops at the first thing that an instance may not do.
 
+mod expand;
+mod places;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,7 +23,7 @@ pub type Denial = String;
 pub type Step<T = ()> = Result<T, Denial>;
 
 /// Most steps of one line, loops and functions included.
-const MAX_STEPS: usize = 20_000;
+const MAX_STEPS: usize = 6_000;
 
 /// Deepest calling of functions and of scripts in scripts.
 const MAX_CALLS: usize = 12;
@@ -51,6 +54,8 @@ pub struct Walk<'a> {
     /// what is certain is.
     pub strict: bool,
     functions: HashMap<String, Rc<Command>>,
+    /// What the line itself wrote to files.
+    written: HashMap<PathBuf, String>,
     steps: usize,
     calls: usize,
 }
@@ -69,6 +74,7 @@ impl<'a> Walk<'a> {
             },
             strict: true,
             functions: HashMap::new(),
+            written: HashMap::new(),
             steps: 0,
             calls: 0,
         }
@@ -79,6 +85,9 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// Why it may not run.
     pub fn text(&mut self, text: &str) -> Step {
+        if text.contains('\0') {
+            return Err("the command holds a character that no command can hold.".to_owned());
+        }
         match shell::read(text) {
             Ok(script) => self.nested(|walk| walk.script(&script).map(drop)),
             Err(_) if !self.strict => Ok(()),
@@ -112,6 +121,14 @@ impl<'a> Walk<'a> {
     pub fn file(&mut self, field: &[Seg], arguments: &[Field]) -> Step {
         const MOST: u64 = 256 * 1024;
         for path in self.paths(field) {
+            if let Some(text) = self.written.get(&path).cloned() {
+                let state = self.state.clone();
+                self.positional(arguments);
+                let result = self.text(&text);
+                self.state = state;
+                result?;
+                continue;
+            }
             let Ok(about) = path.metadata() else { continue };
             if !about.is_file() || about.len() > MOST {
                 continue;
@@ -130,20 +147,35 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The places that a field may lead to, as far as they are known.
+    /// What the line itself wrote to a file, if it did.
     #[must_use]
-    pub fn paths(&self, field: &[Seg]) -> Vec<PathBuf> {
-        self.state
-            .folders
+    pub fn wrote(&self, field: &[Seg]) -> Option<String> {
+        let paths = self.paths(field);
+        paths
             .iter()
-            .filter_map(
-                |folder| match value::resolve(field, folder.as_deref(), self.bounds) {
-                    Where::At(paths) => Some(paths),
-                    _ => None,
-                },
-            )
-            .flatten()
-            .collect()
+            .find_map(|path| self.written.get(path).cloned())
+    }
+
+    /// Keeps what a command prints into files.
+    fn keep_written(&mut self, redirects: &[Redirect], flow: &Flow) -> Step {
+        let Flow::Text(text) = flow else {
+            return Ok(());
+        };
+        for redirect in redirects {
+            let Redirect::Write(word) = redirect else {
+                continue;
+            };
+            for field in self.expand(word)? {
+                for path in self.paths(&field) {
+                    let all = self.written.entry(path).or_default();
+                    // Whether it is put behind what was there or in its place: both are seen.
+                    if all.len() < 200_000 {
+                        all.push_str(text);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A list of commands. What its last one prints, as far as that is known.
@@ -317,6 +349,15 @@ impl<'a> Walk<'a> {
                 Flow::Unknown
             }
             Kind::Function { name, body } => {
+                // Some are called by the shell itself, by their name; what a function does for
+                // certain is looked at here, the rest where it is called.
+                let before = self.state.clone();
+                let strict = std::mem::replace(&mut self.strict, false);
+                self.unknown_positional();
+                let certain = self.nested(|walk| walk.command(body, &Flow::Unknown));
+                self.strict = strict;
+                self.state = before;
+                certain?;
                 self.functions.insert(name.clone(), body.clone());
                 Flow::None
             }
@@ -327,11 +368,11 @@ impl<'a> Walk<'a> {
                 Flow::None
             }
         };
-        Ok(if kept {
-            flow
-        } else {
-            Flow::Text(String::new())
-        })
+        if kept {
+            return Ok(flow);
+        }
+        self.keep_written(&command.redirects, &flow)?;
+        Ok(Flow::Text(String::new()))
     }
 
     /// Commands of a group read what is piped into the group.
@@ -411,7 +452,11 @@ impl<'a> Walk<'a> {
             for (name, values) in assigned {
                 self.assign(&name, values)?;
             }
-            return Ok(Flow::Text(String::new()));
+            // `$(<file)` is what is in the file.
+            return Ok(match input {
+                Flow::None => Flow::Text(String::new()),
+                other => other.clone(),
+            });
         }
         // A variable's value is split into words where it is used bare; a first word that is
         // empty for that reason is none.
@@ -475,6 +520,8 @@ impl<'a> Walk<'a> {
         } else {
             input.clone()
         };
+        // One shell looks up what follows a `=` in its path.
+        let program = program.strip_prefix('=').unwrap_or(&program).to_owned();
         let name = program.rsplit('/').next().unwrap_or_default().to_owned();
         if program.contains('/') {
             self.program_file(first, rest)?;
@@ -492,6 +539,14 @@ impl<'a> Walk<'a> {
     /// lies in a place from which nothing may be run.
     fn program_file(&mut self, first: &[Seg], rest: &[Field]) -> Step {
         for path in self.paths(first) {
+            if let Some(text) = self.written.get(&path) {
+                self.code(&text.clone())?;
+                if !text.starts_with("#!") || text.lines().next().is_some_and(|l| l.contains("sh"))
+                {
+                    self.file(first, rest)?;
+                }
+                continue;
+            }
             let script = std::fs::File::open(&path).is_ok_and(|file| {
                 let mut start = [0_u8; 64];
                 let read = std::io::Read::read(&mut std::io::Read::take(file, 64), &mut start);
@@ -501,9 +556,7 @@ impl<'a> Walk<'a> {
                         line.ends_with(b"sh") || line.windows(3).any(|w| w == b"sh ")
                     })
             });
-            if script && path.starts_with(self.bounds.worktree())
-                || script && self.bounds.place(&path) == Place::Scratch
-            {
+            if script && self.bounds.is_own(&path) {
                 self.file(first, rest)?;
             }
         }
@@ -546,6 +599,13 @@ impl<'a> Walk<'a> {
         self.state.variables.set("*", all);
     }
 
+    /// `$1`, `$2` and so on may be anything.
+    pub fn unknown_positional(&mut self) {
+        for name in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "@", "*"] {
+            self.state.variables.set(name, vec![vec![Seg::Unknown]]);
+        }
+    }
+
     /// The commands that are run to make a word, and nothing else of it.
     fn run_within(&mut self, pieces: &[Piece]) -> Step {
         let mut scripts = Vec::new();
@@ -556,392 +616,6 @@ impl<'a> Walk<'a> {
             self.state = before;
         }
         Ok(())
-    }
-
-    /// What a word comes to.
-    ///
-    /// # Errors
-    /// When commands in it may not run.
-    pub fn expand(&mut self, word: &Word) -> Step<Vec<Field>> {
-        let fields = self.fields(&word.pieces, true)?;
-        let mut split = Vec::new();
-        for (field, splits) in fields {
-            if splits {
-                split.extend(self.split(field));
-            } else {
-                split.push(field);
-            }
-        }
-        if split.len() > MAX_FIELDS {
-            return Ok(vec![vec![Seg::Unknown]]);
-        }
-        Ok(split)
-    }
-
-    /// The same where the shell does not split words.
-    ///
-    /// # Errors
-    /// When commands in it may not run.
-    pub fn expand_unsplit(&mut self, word: &Word) -> Step<Vec<Field>> {
-        let fields = self.fields(&word.pieces, false)?;
-        Ok(fields.into_iter().map(|(field, _)| field).collect())
-    }
-
-    /// Splits at blanks that came out of a variable. They are marked by [`BLANK`].
-    fn split(&self, field: Field) -> Vec<Field> {
-        if !self.state.splits {
-            return vec![vec![Seg::Unknown]];
-        }
-        let mut fields = vec![Vec::new()];
-        let mut any = false;
-        for seg in field {
-            let Seg::Text(text) = seg else {
-                if let Some(last) = fields.last_mut() {
-                    last.push(seg);
-                }
-                any = true;
-                continue;
-            };
-            for (at, part) in text.split(BLANK).enumerate() {
-                if at > 0 {
-                    fields.push(Vec::new());
-                }
-                if !part.is_empty() {
-                    any = true;
-                    if let Some(last) = fields.last_mut() {
-                        last.push(Seg::Text(part.to_owned()));
-                    }
-                }
-            }
-        }
-        fields.retain(|field| !field.is_empty());
-        if any { fields } else { Vec::new() }
-    }
-
-    /// The fields of a word, and whether any of it is to be split.
-    fn fields(&mut self, pieces: &[Piece], split: bool) -> Step<Vec<(Field, bool)>> {
-        let mut fields: Vec<(Field, bool)> = vec![(Vec::new(), false)];
-        for (at, piece) in pieces.iter().enumerate() {
-            let (values, splits) = match piece {
-                Piece::Text { text, quoted } => {
-                    (vec![self.tilde(text, *quoted, at, pieces)], false)
-                }
-                Piece::Glob(pattern) if split => (vec![vec![Seg::Glob(pattern.clone())]], false),
-                Piece::Glob(pattern) => (vec![value::text(pattern)], false),
-                Piece::Mark(c) => (vec![value::text(&c.to_string())], false),
-                Piece::Atom => (vec![vec![Seg::Atom]], false),
-                Piece::Opaque(_) => {
-                    self.run_within(std::slice::from_ref(piece))?;
-                    (vec![vec![Seg::Unknown]], false)
-                }
-                Piece::Process(script) => {
-                    let before = self.state.clone();
-                    self.nested(|walk| walk.script(script))?;
-                    self.state = before;
-                    (vec![value::text("/dev/fd/63")], false)
-                }
-                Piece::Command { script, quoted } => {
-                    let before = self.state.clone();
-                    let flow = self.nested(|walk| walk.script(script))?;
-                    self.state = before;
-                    let bare = split && !*quoted;
-                    (vec![marked(flow.field(), bare)], bare)
-                }
-                Piece::Var {
-                    name,
-                    change,
-                    quoted,
-                } => {
-                    let bare = split && !*quoted;
-                    let values = self.variable(name, change)?;
-                    let values = values.into_iter().map(|v| marked(v, bare)).collect();
-                    (values, bare)
-                }
-            };
-            let mut next = Vec::new();
-            for (before, was) in &fields {
-                for value in &values {
-                    let mut field = before.clone();
-                    field.extend(value.iter().cloned());
-                    next.push((field, *was || splits));
-                }
-            }
-            if next.len() > MAX_FIELDS {
-                next = vec![(vec![Seg::Unknown], false)];
-            }
-            fields = next;
-        }
-        Ok(fields)
-    }
-
-    /// A word's text with `~` at its beginning followed.
-    fn tilde(&self, text: &str, quoted: bool, at: usize, pieces: &[Piece]) -> Field {
-        let alone = at > 0 || quoted || !text.starts_with('~');
-        if alone {
-            // In an assignment, and in arguments like `--x=~/y` for some shells, it counts
-            // behind `=` and `:` too.
-            if !quoted && (text.contains("=~") || text.contains(":~")) {
-                if let Some(home) = self.bounds.var("HOME") {
-                    let text = text.replace("=~", &format!("={home}"));
-                    return value::text(&text.replace(":~", &format!(":{home}")));
-                }
-                return vec![Seg::Unknown];
-            }
-            return value::text(text);
-        }
-        let (user, rest) = match text.find('/') {
-            Some(end) => (&text[1..end], &text[end..]),
-            None => (&text[1..], ""),
-        };
-        if rest.is_empty() && pieces.len() > 1 && user.is_empty() && pieces.get(1).is_some() {
-            return value::text(text);
-        }
-        let home = match user {
-            "" => self.variable_text("HOME"),
-            "+" => self.folder_text(),
-            _ => None,
-        };
-        match home {
-            Some(home) => value::text(&format!("{home}{rest}")),
-            None => vec![Seg::Unknown],
-        }
-    }
-
-    fn variable_text(&self, name: &str) -> Option<String> {
-        match self.state.variables.get(name).map(Vec::as_slice) {
-            Some([one]) => value::known(one),
-            Some(_) => None,
-            None => self.bounds.var(name).map(str::to_owned),
-        }
-    }
-
-    fn folder_text(&self) -> Option<String> {
-        match self.state.folders.as_slice() {
-            [Some(folder)] => folder.to_str().map(str::to_owned),
-            _ => None,
-        }
-    }
-
-    /// What a variable may hold.
-    fn variable(&mut self, name: &str, change: &Change) -> Step<Vec<Field>> {
-        let value = self.plain(name);
-        Ok(match change {
-            Change::None => value.unwrap_or_else(|| vec![vec![Seg::Unknown]]),
-            Change::Length => vec![vec![Seg::Atom]],
-            Change::Default { word, keep } => {
-                let other: Vec<Field> = self
-                    .fields(word, false)?
-                    .into_iter()
-                    .map(|(field, _)| field)
-                    .collect();
-                let values = match value {
-                    // Known not to be empty: the other word does not come into it.
-                    Some(values)
-                        if values.iter().all(|v| {
-                            v.iter().any(|s| !matches!(s, Seg::Text(t) if t.is_empty()))
-                        }) && !values.iter().any(|v| v.contains(&Seg::Unknown)) =>
-                    {
-                        values
-                    }
-                    Some(values) => [values, other].concat(),
-                    // Whatever it is, it was not set by anything that is seen here.
-                    None => [vec![vec![Seg::Unknown]], other].concat(),
-                };
-                if *keep {
-                    self.assign(name, values.clone())?;
-                }
-                values
-            }
-            Change::Alternative(word) => {
-                let mut values: Vec<Field> = self
-                    .fields(word, false)?
-                    .into_iter()
-                    .map(|(field, _)| field)
-                    .collect();
-                values.push(value::text(""));
-                values
-            }
-            Change::Trim {
-                end,
-                longest,
-                pattern,
-            } => {
-                self.run_within(pattern)?;
-                let pattern = plain_pattern(pattern);
-                value
-                    .unwrap_or_else(|| vec![vec![Seg::Unknown]])
-                    .into_iter()
-                    .map(|field| trim(&field, *end, *longest, pattern.as_deref()))
-                    .collect()
-            }
-            Change::Other(word) => {
-                self.run_within(word)?;
-                vec![vec![Seg::Unknown]]
-            }
-        })
-    }
-
-    fn plain(&self, name: &str) -> Option<Vec<Field>> {
-        if let Some(values) = self.state.variables.get(name) {
-            return Some(values.clone());
-        }
-        match name {
-            "?" | "$" | "!" | "#" | "-" | "RANDOM" | "SECONDS" | "UID" | "EUID" | "PPID"
-            | "LINENO" | "BASHPID" | "EPOCHSECONDS" | "HOSTNAME" | "OSTYPE" | "HOSTTYPE"
-            | "SHLVL" | "USER" | "LOGNAME" | "0" => Some(vec![vec![Seg::Atom]]),
-            "@" | "*" => Some(vec![value::text("")]),
-            "PWD" => self.folder_text().map(|text| vec![value::text(&text)]),
-            "OLDPWD" | "_" | "IFS" => None,
-            // Not of the shell: the client gives it to hooks only.
-            _ if name.starts_with("CLAUDE_PROJECT") || name.starts_with("CLAUDE_PLUGIN") => None,
-            _ => self.bounds.var(name).map(|text| vec![value::text(text)]),
-        }
-    }
-
-    /// Whether a field may be written to.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn write(&self, what: &str, field: &[Seg]) -> Step {
-        self.touch(what, field, false)
-    }
-
-    /// Whether what a field names may be taken away.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn remove(&self, what: &str, field: &[Seg]) -> Step {
-        self.touch(what, field, true)
-    }
-
-    fn touch(&self, what: &str, field: &[Seg], removes: bool) -> Step {
-        for folder in &self.state.folders {
-            match value::resolve(field, folder.as_deref(), self.bounds) {
-                Where::Inside => {}
-                Where::Unknown if !self.strict => {}
-                Where::Unknown => {
-                    return Err(format!(
-                        "{what} `{}`: where that leads can only be known when it runs. Write the \
-                         path out, relative to your worktree; temporary files go to $TMPDIR ({}).",
-                        value::shown(field),
-                        self.bounds.scratch().display()
-                    ));
-                }
-                Where::At(paths) => {
-                    for real in paths {
-                        self.touch_path(what, field, &real, removes)?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn touch_path(&self, what: &str, field: &[Seg], real: &Path, removes: bool) -> Step {
-        let place = self.bounds.place(real);
-        if self.bounds.is_own(real) {
-            let bound = if removes {
-                self.bounds.holds_own_settings(real)
-            } else {
-                self.bounds.is_own_settings(real)
-            };
-            if bound {
-                return Err(format!(
-                    "{what} `{}` would change what binds your worktree to git or to its settings; \
-                     that stays as it is.",
-                    value::shown(field)
-                ));
-            }
-            return Ok(());
-        }
-        if !self.strict && place == Place::Outside {
-            return Ok(());
-        }
-        Err(self.outside(what, field, real))
-    }
-
-    /// Says that a path is not the instance's.
-    #[must_use]
-    pub fn outside(&self, what: &str, field: &[Seg], real: &Path) -> Denial {
-        let mut text = format!("{what} `{}` would reach ", value::shown(field));
-        text.push_str(match self.bounds.place(real) {
-            Place::Main => "into the person's main checkout. ",
-            Place::Sibling => "into another task's worktree. ",
-            _ => "outside your worktree. ",
-        });
-        match self.bounds.same_in_worktree(real) {
-            Some(mine) => text.push_str(&format!("Your copy of it is {}.", mine.display())),
-            None => text.push_str(&format!(
-                "Work only inside {}; temporary files go to $TMPDIR ({}).",
-                self.bounds.worktree().display(),
-                self.bounds.scratch().display()
-            )),
-        }
-        text
-    }
-
-    /// Says that something is not for an instance.
-    #[must_use]
-    pub fn refuse(&self, what: &str, field: &[Seg], why: &str) -> Denial {
-        format!(
-            "{what} `{}` {why}; work only inside {}.",
-            value::shown(field),
-            self.bounds.worktree().display()
-        )
-    }
-
-    /// Goes to another folder.
-    ///
-    /// # Errors
-    /// When it is the person's checkout or another task's worktree.
-    pub fn go(&mut self, field: &[Seg]) -> Step {
-        let folders = std::mem::take(&mut self.state.folders);
-        let mut next: Vec<Option<PathBuf>> = Vec::new();
-        for folder in &folders {
-            // With CDPATH a name may lead anywhere.
-            let named = !value::beginning(field).starts_with(['/', '.']);
-            let searched = named
-                && (self.state.variables.get("CDPATH").is_some()
-                    || self.bounds.var("CDPATH").is_some());
-            let to = if searched {
-                Where::Unknown
-            } else {
-                value::resolve(field, folder.as_deref(), self.bounds)
-            };
-            match to {
-                Where::At(paths) => next.extend(paths.into_iter().map(Some)),
-                Where::Inside | Where::Unknown => next.push(None),
-            }
-        }
-        next.sort();
-        next.dedup();
-        let foreign = next
-            .iter()
-            .flatten()
-            .find(|real| self.bounds.is_foreign(real))
-            .cloned();
-        self.state.before.extend(folders.iter().cloned());
-        self.state.folders = if next.len() > MAX_FOLDERS {
-            vec![None]
-        } else {
-            next
-        };
-        match foreign {
-            Some(real) => {
-                self.state.folders = folders;
-                Err(self.outside("going to", field, &real))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Whether every folder that the line may be in is one of the instance's own.
-    #[must_use]
-    pub fn is_at_home(&self) -> bool {
-        self.state
-            .folders
-            .iter()
-            .all(|folder| folder.as_ref().is_some_and(|f| self.bounds.is_own(f)))
     }
 
     /// Looks at the text of a program in another language.
@@ -955,85 +629,3 @@ impl<'a> Walk<'a> {
 
 /// Where the walk keeps what is piped into a group: no variable has such a name.
 const INPUT: &str = "<input>";
-
-/// Stands for a blank at which the shell splits.
-const BLANK: char = '\u{e000}';
-
-/// A value with its blanks marked where it is split.
-fn marked(field: Field, splits: bool) -> Field {
-    if !splits {
-        return field;
-    }
-    field
-        .into_iter()
-        .flat_map(|seg| match seg {
-            // What is used bare is a pattern as well.
-            Seg::Text(text) => {
-                let mut segs = Vec::new();
-                let mut plain = String::new();
-                for c in text.chars() {
-                    match c {
-                        ' ' | '\t' | '\n' => plain.push(BLANK),
-                        '*' | '?' | '[' => {
-                            segs.push(Seg::Text(std::mem::take(&mut plain)));
-                            segs.push(Seg::Glob(c.to_string()));
-                        }
-                        c => plain.push(c),
-                    }
-                }
-                segs.push(Seg::Text(plain));
-                segs
-            }
-            other => vec![other],
-        })
-        .collect()
-}
-
-/// A pattern of text and `*` only.
-fn plain_pattern(pieces: &[Piece]) -> Option<String> {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Text { text, .. } if !text.contains(['*', '?', '[']) => Some(text.as_str()),
-            Piece::Glob(text) if text != "[" => Some(text.as_str()),
-            _ => None,
-        })
-        .collect()
-}
-
-fn trim(field: &[Seg], end: bool, longest: bool, pattern: Option<&str>) -> Field {
-    let Some(pattern) = pattern else {
-        return vec![Seg::Unknown];
-    };
-    if let Some(text) = value::known(field) {
-        let cuts: Vec<usize> = text
-            .char_indices()
-            .map(|(at, _)| at)
-            .chain([text.len()])
-            .collect();
-        let part = |at: usize| if end { &text[at..] } else { &text[..at] };
-        let mut fitting: Vec<usize> = cuts
-            .into_iter()
-            .filter(|at| value::wild(pattern, part(*at)))
-            .collect();
-        // The longest end begins first.
-        if longest == end {
-            fitting.truncate(1);
-        }
-        return match fitting.last() {
-            Some(at) if end => value::text(&text[..*at]),
-            Some(at) => value::text(&text[*at..]),
-            None => value::text(&text),
-        };
-    }
-    match field {
-        // The name without its folders.
-        [Seg::Below] if !end && longest && pattern == "*/" => vec![Seg::Atom],
-        // The name without its ending.
-        [Seg::Below] if end && pattern.starts_with('.') && !pattern.contains('/') && !longest => {
-            vec![Seg::Below]
-        }
-        [Seg::Atom] => vec![Seg::Atom],
-        _ => vec![Seg::Unknown],
-    }
-}
