@@ -140,17 +140,23 @@ make_folder() {
     fi
 }
 
-# Whether an older version is to stay: a week old at most, or one of its programs runs.
-keep() {
-    [ -n "$(find "$1" -maxdepth 0 -mtime -7 2>/dev/null)" ] && return 0
+# Whether one of the programs in this folder runs.
+in_use() {
+    # Processes are told by the path without links in it.
+    folder=$(CDPATH='' cd -- "$1" && pwd -P)
     for exe in /proc/[0-9]*/exe; do
         case $(readlink "$exe" 2>/dev/null || :) in
-            "$1"/*) return 0 ;;
+            "$folder"/*) return 0 ;;
         esac
     done
     # Without /proc, as on macOS, ps tells the path.
     # shellcheck disable=SC2009 # pgrep looks for names and arguments, not for paths.
-    ps -A -o comm= 2>/dev/null | grep -qF "$1/"
+    ps -A -o comm= 2>/dev/null | grep -qF -e "$folder/" -e "$1/"
+}
+
+# Whether an older version is to stay: a week old at most, or one of its programs runs.
+keep() {
+    [ -n "$(find "$1" -maxdepth 0 -mtime -7 2>/dev/null)" ] || in_use "$1"
 }
 
 have_claude() {
@@ -200,6 +206,20 @@ if [ "$uninstall" = yes ]; then
             run rm -f "$link"
         fi
     done
+    # A run would fail without the programs that it began with.
+    used=
+    for version in "$home/versions"/*; do
+        if [ -d "$version" ] && in_use "$version"; then
+            used=$version
+            say "Leaving $version: its programs run. When they have ended: ./install.sh --uninstall"
+        elif [ -d "$version" ]; then
+            run rm -rf "$version"
+        fi
+    done
+    if [ -n "$used" ]; then
+        run rm -f "$home/current"
+        exit 0
+    fi
     folders=$(noted folder | sort -r)
     if [ -d "$home" ]; then
         say "Removing $home"

@@ -129,7 +129,7 @@ pub fn without_status_line(text: &str) -> Result<String, SettingsFault> {
     if let Some(property) = object(&root)?.and_then(|o| o.get(KEY)) {
         property.remove();
     }
-    Ok(format!("{mark}{}", root.to_string()))
+    Ok(format!("{mark}{root}"))
 }
 
 /// The value that calls our program, with what a former one says beside the command: padding

@@ -196,6 +196,40 @@ fn installations_at_the_same_time_do_not_disturb_each_other() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// A run starts its programs again and again: they stay until it has ended.
+#[test]
+fn programs_that_run_are_not_taken_from_under_a_run() {
+    let world = World::new();
+    let (home, built) = (world.path("home"), world.path("built"));
+    // What a script is run by is the shell.
+    fs::copy("/bin/sleep", built.join("orchestra-guard")).unwrap();
+    // The home is reached through a link.
+    fs::rename(&home, world.path("real")).unwrap();
+    std::os::unix::fs::symlink(world.path("real"), &home).unwrap();
+    let install = |arguments: &[&str]| {
+        let arguments = [arguments, &["--no-claude", "--yes"]].concat();
+        let output = world.run(&source().join("install.sh"), &arguments);
+        assert!(output.status.success(), "{}", words(&output));
+        words(&output)
+    };
+    install(&["--from", built.to_str().unwrap()]);
+    let folder = home.join(".local/share/orchestra");
+    let version = folder.join(fs::read_link(folder.join("current")).unwrap());
+    let mut running = Command::new(version.join("bin/orchestra-guard"))
+        .arg("600")
+        .spawn()
+        .unwrap();
+    let said = install(&["--uninstall"]);
+    assert!(said.contains("its programs run"), "{said}");
+    assert!(version.join("bin/orchestra").is_file());
+    assert!(!home.join(".local/bin/orchestra").exists());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    install(&["--uninstall"]);
+    let left: Vec<_> = fs::read_dir(&home).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// A plugin without programs answers typed commands as the programs do, whatever its folder is
 /// called, and is silent otherwise.
 #[test]

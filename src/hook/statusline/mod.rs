@@ -127,10 +127,11 @@ impl Flags {
         if let Some(width) = world.var("COLUMNS").and_then(|text| text.parse().ok()) {
             style.width = usize::saturating_sub(width, MARGIN).max(10);
         }
+        // The strongest first: a person's own counts more than the project's, as everywhere.
         let layers = [
             Layer::from_env(|name| world.var(name)).ok(),
-            layer(&root.join(".claude/orchestra.toml")),
             config_home(world).and_then(|home| layer(&home.join("orchestra/config.toml"))),
+            layer(&root.join(".claude/orchestra.toml")),
         ];
         let (mut symbols, mut show) = (self.symbols.clone(), self.show.clone());
         for layer in layers.into_iter().flatten() {
@@ -253,10 +254,13 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        write(".claude/orchestra.toml", "statusline_show = [\"time\"]\n");
+        write(
+            ".claude/orchestra.toml",
+            "statusline_show = [\"cost\"]\nstatusline_symbols = \"ascii\"\n",
+        );
         write(
             ".config/orchestra/config.toml",
-            "statusline_show = [\"cost\"]\nstatusline_symbols = \"ascii\"\n",
+            "statusline_show = [\"time\"]\n",
         );
         let world = |vars: &[(&str, &str)]| World {
             env: Environment::from_vars(
