@@ -1,6 +1,8 @@
 //! What words become: variables, substitutions, fields.
 
-use super::{Change, Field, MAX_FIELDS, Piece, Seg, Step, Walk, Word, value};
+use super::{Step, Walk, value};
+use crate::hook::guard::shell::{Change, Piece, Word};
+use crate::hook::guard::value::{Field, MAX_FIELDS, Seg};
 
 impl Walk<'_> {
     /// What a word comes to.

@@ -1,6 +1,10 @@
 //! Where what is named leads, and whether it may be written there.
 
-use super::{Denial, MAX_FOLDERS, Path, PathBuf, Place, Seg, Step, Walk, Where, value};
+use std::path::{Path, PathBuf};
+
+use super::{Denial, MAX_FOLDERS, Step, Walk, value};
+use crate::hook::guard::paths::Place;
+use crate::hook::guard::value::{Seg, Where};
 
 impl Walk<'_> {
     /// The places that a field may lead to, as far as they are known.

@@ -1,6 +1,8 @@
 //! Commands that hold others: loops, conditions, functions, tests.
 
-use super::{After, Chain, Command, Kind, Link, Piece, Rc, Read, Reader, Script, ShellFault, Word};
+use std::rc::Rc;
+
+use super::{After, Chain, Command, Kind, Link, Piece, Read, Reader, Script, ShellFault, Word};
 
 impl Reader<'_> {
     pub(super) fn compound(&mut self) -> Read<Option<Kind>> {

@@ -4,10 +4,10 @@ mod compounds;
 mod redirects;
 mod words;
 
-use words::{ends_word, unmarked};
-
 use std::cell::OnceCell;
 use std::rc::Rc;
+
+use words::{ends_word, unmarked};
 
 use super::{
     After, Assignment, Chain, Change, Command, Kind, Link, Piece, Redirect, Script, ShellFault,

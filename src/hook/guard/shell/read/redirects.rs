@@ -1,7 +1,10 @@
 //! Redirections and here-documents.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use super::words::{ends_word, push, unmarked};
-use super::{OnceCell, Pending, Rc, Read, Reader, Redirect, ShellFault, Word};
+use super::{Pending, Read, Reader, Redirect, ShellFault, Word};
 
 impl Reader<'_> {
     pub(super) fn substitutes_process(&mut self) -> bool {

@@ -1,6 +1,8 @@
 //! Words: quoting, expansions, patterns.
 
-use super::{Change, MAX_DEPTH, Piece, Rc, Read, Reader, ShellFault, Word, at_depth, brace};
+use std::rc::Rc;
+
+use super::{Change, MAX_DEPTH, Piece, Read, Reader, ShellFault, Word, at_depth, brace};
 
 impl Reader<'_> {
     /// A word; several when braces make it so.
