@@ -11,22 +11,14 @@ pub use entry::{Active, Entry, Next, Phase, Policy, TaskFacts, TaskState};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::attempt::{AttemptEnd, FailureClass, SessionId, StartMode};
-use crate::core::budget::{BudgetPolicy, Grant, Limit, Money, Spent};
+use crate::core::budget::{Limit, Spent};
 use crate::core::conditions::Conditions;
 use crate::core::delivery::Deliveries;
-use crate::core::event::Left;
 use crate::core::graph::TaskIx;
-use crate::core::id::{Oid, TaskName};
-use crate::core::overlap::FilePattern;
-use crate::core::plan::{Priority, ValidPlan};
-use crate::core::queue::{Queue, QueuePolicy};
-use crate::core::record::{
-    AsideWhy, IntegrationEnd, MergeMode, Place, QueueResult, QueueWork, Record, Resolution,
-    UndoHow, Verdict,
-};
-use crate::core::retry::{Approach, RetryPolicy};
-use crate::core::time::{Millis, Timestamp};
+use crate::core::id::TaskName;
+use crate::core::queue::Queue;
+use crate::core::record::{AsideWhy, IntegrationEnd, Record, Resolution};
+use crate::core::time::Timestamp;
 
 /// Place of a ready task in the queue: urgent first, then the longest remaining chain, then
 /// the order of the plan.

@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::flow::{self, Flow};
-use super::paths::{Bounds, Place};
-use super::shell::{
-    self, After, Change, Command, Kind, Piece, Redirect, Script, ShellFault, Simple, Word,
-};
-use super::value::{self, Field, MAX_FIELDS, Seg, Variables, Where};
+use super::paths::Bounds;
+use super::shell::{self, After, Command, Kind, Piece, Redirect, Script, ShellFault, Simple, Word};
+use super::value::{self, Field, Seg, Variables};
 use super::{code, git, others, programs};
 
 /// Why something may not be done.
