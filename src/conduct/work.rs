@@ -17,9 +17,8 @@ use crate::format::instance_request::InstanceRequest;
 use crate::format::status_file::{InstanceStatus, StatusFile};
 use crate::integrate::MergeTask;
 use crate::store::atomic::{self, Durability};
-use crate::store::instance_inbox;
 use crate::store::lock::Lock;
-use crate::store::run_log;
+use crate::store::{StoreError, instance_inbox, run_log};
 
 use super::assignment::Assignment;
 use super::attend::{self, Standing};
@@ -141,7 +140,12 @@ impl Workshop {
         let known = atomic::read_json::<StatusFile>(&path, "an instance's status");
         let mut file = match known {
             Ok(Some(file)) => file,
-            _ => self.registered(task),
+            // Not overwritten: this program is the old one.
+            Err(error @ StoreError::Newer { .. }) => {
+                self.log(&error.to_string());
+                return;
+            }
+            Ok(None) | Err(_) => self.registered(task),
         };
         change(&mut file);
         if let Err(error) =

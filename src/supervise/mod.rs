@@ -145,14 +145,19 @@ fn begin(supervision: &Supervision<'_>) -> Result<Begun, String> {
             run.id()
         ));
     }
-    let before = match read_json(&run.status(task), "an instance's status") {
-        Ok(before) => before,
-        // Not overwritten: this program is the old one.
-        Err(error @ StoreError::Newer { .. }) => return Err(text(error)),
-        // Set aside, or not there to be read; its figures begin anew.
-        Err(_) => None,
-    };
+    let before = status_before(run, task)?;
     Ok((lock, launch, before))
+}
+
+/// What earlier attempts at a task left in its status file.
+fn status_before(run: &RunDir, task: &TaskName) -> Result<Option<StatusFile>, String> {
+    match read_json(&run.status(task), "an instance's status") {
+        Ok(before) => Ok(before),
+        // Not overwritten: this program is the old one.
+        Err(error @ StoreError::Newer { .. }) => Err(error.to_string()),
+        // Set aside, or not there to be read; its figures begin anew.
+        Err(_) => Ok(None),
+    }
 }
 
 fn has_outcome(supervision: &Supervision<'_>, attempt: u32) -> bool {

@@ -28,7 +28,7 @@ use super::leftovers::{Known, end_leftovers};
 use super::report::{Report, now, rfc3339};
 use super::transcript::Transcript;
 use super::work::{Helpers, Workshop};
-use super::{Supervision, has_outcome, life, ports};
+use super::{Supervision, has_outcome, life, ports, status_before};
 use crate::agent::process::{self, InTerminal};
 use crate::agent::tree::{self, EndPlan, Marker, ProcessKey, Tree, TreeUsage};
 use crate::core::attempt::{AttemptEnd, FailureClass};
@@ -140,9 +140,7 @@ pub fn attend(visit: &Visit<'_>, say: &mut dyn FnMut(&str)) -> Result<Given, Str
     if has_outcome(&visit.supervision, launch.attempt) {
         return Err(format!("{task} was taken back before it could be opened"));
     }
-    let before = atomic::read_json(&run.status(task), "an instance's status")
-        .ok()
-        .flatten();
+    let before = status_before(run, task)?;
     end_leftovers(run, &launch.token, &launch.task);
     let given = Attached::new(visit, launch, before).live(say);
     drop(lock);
