@@ -670,7 +670,14 @@ impl<'w> Run<'w> {
             let works = self.works_below(vec![self.state.find(task).unwrap()]);
             let halves: BTreeSet<u8> = works.iter().filter_map(|w| w.half).collect();
             if with.is_empty() {
-                let own = works.iter().any(|w| w.red) || halves.len() == 2;
+                // What was delivered before belongs to the base on which it is judged.
+                let delivered = self.state.indexes().filter(|ix| {
+                    self.case.each && self.state.queue().is_delivered(self.state.name(*ix))
+                });
+                let base = delivered.filter_map(|ix| self.case.works[ix.index()].half);
+                let there: BTreeSet<u8> = halves.iter().copied().chain(base).collect();
+                let meets = !halves.is_empty() && there.len() == 2;
+                let own = works.iter().any(|w| w.red) || meets;
                 prop_assert!(own, "{} is blamed wrongly", task);
             } else {
                 prop_assert!(!halves.is_empty(), "{} is blamed wrongly: {:?}", task, with);
